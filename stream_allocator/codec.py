@@ -1,0 +1,243 @@
+"""Events to Avro bytes and back.
+
+The payload is Avro binary without any container. What tells a reader the writer's schema travels in one
+of two ways:
+
+- ``fingerprint`` (no registry): the record header ``avro-fingerprint`` holds the CRC-64-AVRO fingerprint
+  of the schema's parsing canonical form. The schemas themselves are shipped in ``schemas/``; older
+  versions that may still be in a topic stand in ``schemas/history/``.
+- ``confluent`` (a registry): magic byte 0 and a 4-byte schema id stand before the payload. The ids are
+  configured in the topology.
+
+Event times are plain integers here: the logical type ``timestamp-micros`` is for other readers, and
+integers keep microseconds exact and time zones out.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import struct
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from typing import Any, TypeVar, cast
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from stream_allocator import events
+from stream_allocator.errors import CodecError
+
+__all__ = ["FINGERPRINT_HEADER", "SCHEMA_NAMES", "Codec", "decode", "digest", "encode", "raw_schema"]
+
+FINGERPRINT_HEADER = "avro-fingerprint"
+
+#: Event class -> name of its schema file.
+SCHEMA_NAMES: Mapping[type, str] = {
+    events.ReturnEvent: "return_event",
+    events.PositionEvent: "position_event",
+    events.ControlEvent: "control_event",
+    events.Allocation: "allocation",
+    events.Evidence: "evidence",
+    events.RegimeUpdate: "regime_update",
+    events.AuditEntry: "audit_entry",
+    events.DeadLetter: "dead_letter",
+    events.Snapshot: "snapshot",
+}
+
+Event = TypeVar("Event")
+Headers = Iterable[tuple[str, bytes | None]]
+
+
+def raw_schema(name: str) -> Any:
+    """The schema ``schemas/<name>.avsc`` as JSON data, logical types included."""
+    return json.loads((files("stream_allocator") / "schemas" / f"{name}.avsc").read_text("utf-8"))
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
+    if isinstance(node, list):
+        return [_without_logical_types(v) for v in node]
+    return node
+
+
+def _fingerprint(raw: Any) -> bytes:
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO"))
+
+
+def _history(name: str) -> list[Any]:
+    folder = files("stream_allocator") / "schemas" / "history" / name
+    if not folder.is_dir():
+        return []
+    paths = sorted((p for p in folder.iterdir() if p.name.endswith(".avsc")), key=lambda p: p.name)
+    return [json.loads(p.read_text("utf-8")) for p in paths]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Schema:
+    """One event class's reader schema, its fingerprint, and every writer schema it can read."""
+
+    parsed: Any
+    fingerprint: bytes
+    writers: Mapping[bytes, Any]
+
+
+@functools.cache
+def _schema(cls: type) -> _Schema:
+    name = SCHEMA_NAMES[cls]
+    raw = raw_schema(name)
+    parsed = fastavro.parse_schema(_without_logical_types(raw), named_schemas={})
+    writers = {
+        _fingerprint(old): fastavro.parse_schema(_without_logical_types(old), named_schemas={})
+        for old in _history(name)
+    }
+    current = _fingerprint(raw)
+    return _Schema(parsed, current, {**writers, current: parsed})
+
+
+@functools.cache
+def _to_plain(hint: Any) -> Callable[[Any], Any] | None:
+    """A function from a field's value to what fastavro writes, or None where they are the same."""
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        fields = [(f.name, _to_plain(hints[f.name])) for f in dataclasses.fields(hint)]
+
+        def record(value: Any) -> dict[str, Any]:
+            return {n: getattr(value, n) if to is None else to(getattr(value, n)) for n, to in fields}
+
+        return record
+    if typing.get_origin(hint) is tuple:
+        item = _to_plain(typing.get_args(hint)[0])
+        return None if item is None else lambda values: [item(v) for v in values]
+    return None
+
+
+@functools.cache
+def _from_plain(hint: Any) -> Callable[[Any], Any] | None:
+    """The inverse of :func:`_to_plain`; arrays come back as tuples."""
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        fields = [(f.name, _from_plain(hints[f.name])) for f in dataclasses.fields(hint)]
+        build = cast(Callable[..., Any], hint)
+
+        def record(data: Any) -> Any:
+            return build(*[data[n] if to is None else to(data[n]) for n, to in fields])
+
+        return record
+    if typing.get_origin(hint) is tuple:
+        item = _from_plain(typing.get_args(hint)[0])
+        return tuple if item is None else lambda values: tuple([item(v) for v in values])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [_from_plain(h) for h in typing.get_args(hint) if h is not type(None)]
+        some = next((f for f in inner if f is not None), None)
+        return None if some is None else lambda value: None if value is None else some(value)
+    return None
+
+
+def encode(event: events.WireEvent) -> bytes:
+    """The Avro bytes of an event; equal events give equal bytes."""
+    to_plain = _to_plain(type(event))
+    assert to_plain is not None
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, _schema(type(event)).parsed, to_plain(event))
+    return out.getvalue()
+
+
+def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Event:
+    """The event that ``data`` holds.
+
+    Parameters
+    ----------
+    cls : type
+        One of the classes of :mod:`stream_allocator.events` with a schema.
+    data : bytes
+        Avro bytes without framing.
+    writer : bytes, optional
+        Fingerprint of the schema they were written with; the current one when not given.
+
+    Raises
+    ------
+    CodecError
+        ``unknown_schema`` for a fingerprint that is not shipped, ``malformed`` for bytes that do not
+        parse or have something left over.
+    """
+    schema = _schema(cls)
+    written = schema.parsed if writer is None else schema.writers.get(writer)
+    if written is None:
+        raise CodecError(
+            "unknown_schema",
+            f"{SCHEMA_NAMES[cls]}: no schema with fingerprint {writer.hex() if writer else ''} is shipped in "
+            f"schemas/ or schemas/history/; the current one is {schema.fingerprint.hex()}",
+        )
+    stream = io.BytesIO(data)
+    try:
+        plain = fastavro.schemaless_reader(stream, written, schema.parsed)
+        rest = len(data) - stream.tell()
+        from_plain = _from_plain(cls)
+        assert from_plain is not None
+        event = from_plain(plain)
+    except Exception as error:  # fastavro raises whatever the bytes lead it into
+        raise CodecError(
+            "malformed", f"not a {SCHEMA_NAMES[cls]}: {type(error).__name__}: {error}"
+        ) from error
+    if rest:
+        raise CodecError("malformed", f"not a {SCHEMA_NAMES[cls]}: {rest} bytes left over")
+    return cast(Event, event)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Codec:
+    """Framing on top of :func:`encode` and :func:`decode`.
+
+    Parameters
+    ----------
+    schema_ids : mapping of str to int, optional
+        Schema name -> id in the registry. Given, records carry Confluent framing; otherwise the
+        fingerprint header.
+    """
+
+    def __init__(self, schema_ids: Mapping[str, int] | None = None) -> None:
+        self._ids = dict(schema_ids) if schema_ids else None
+
+    def frame(
+        self, event: events.WireEvent, payload: bytes | None = None
+    ) -> tuple[bytes, list[tuple[str, bytes]]]:
+        """The record's value and headers; ``payload`` is ``encode(event)`` where it is at hand."""
+        body = encode(event) if payload is None else payload
+        if self._ids is None:
+            return body, [(FINGERPRINT_HEADER, _schema(type(event)).fingerprint)]
+        return struct.pack(">bI", 0, self._ids[SCHEMA_NAMES[type(event)]]) + body, []
+
+    def unframe(self, cls: type[Event], value: bytes | None, headers: Headers | None) -> Event:
+        """The event of a record.
+
+        Raises
+        ------
+        CodecError
+            As :func:`decode`, and ``malformed`` for a missing value or wrong framing.
+        """
+        if value is None:
+            raise CodecError("malformed", f"not a {SCHEMA_NAMES[cls]}: the record has no value")
+        if self._ids is None:
+            writer = next((v for k, v in headers or () if k == FINGERPRINT_HEADER), None)
+            return decode(cls, value, writer=writer)
+        if len(value) < 5 or value[0] != 0:
+            raise CodecError(
+                "malformed", f"not a {SCHEMA_NAMES[cls]}: no Confluent framing (magic byte 0, 4-byte id)"
+            )
+        expected = self._ids[SCHEMA_NAMES[cls]]
+        (found,) = struct.unpack(">I", value[1:5])
+        if found != expected:
+            raise CodecError(
+                "unknown_schema",
+                f"{SCHEMA_NAMES[cls]}: schema id {found}, but wire.schema_ids says {expected}",
+            )
+        return decode(cls, value[5:])

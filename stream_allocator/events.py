@@ -1,0 +1,381 @@
+"""What comes in and what goes out: one frozen class for each Avro schema in ``schemas/``.
+
+Event times are microseconds since the epoch (UTC). Weights are in units of NAV, moments and
+volatilities are annual, offsets of -1 mean "none yet". Field for field the classes mirror the schemas;
+a test holds them together.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Mode: TypeAlias = Literal["active", "shadow", "baseline", "halted"]
+Trigger: TypeAlias = Literal["start", "schedule", "regime_switch", "drift", "control"]
+Rung: TypeAlias = Literal["robust", "restore", "baseline", "hold"]
+RegimeLabel: TypeAlias = Literal["calm", "normal", "stressed", "transition"]
+AuditKind: TypeAlias = Literal["start", "position", "control", "regime_switch", "decision"]
+RejectionCode: TypeAlias = Literal[
+    "malformed",
+    "unknown_schema",
+    "unknown_universe",
+    "unknown_portfolio",
+    "unknown_asset",
+    "invalid",
+    "late",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnEvent:
+    """Simple returns of the bar that ends at ``event_time``; NaN says "no return for this bar"."""
+
+    universe: str
+    source: str
+    sequence: int
+    event_time: int
+    assets: tuple[str, ...]
+    returns: tuple[float, ...]
+    dollar_volumes: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionEvent:
+    """A full snapshot of one portfolio's holdings; applying it twice changes nothing."""
+
+    universe: str
+    portfolio: str
+    source: str
+    sequence: int
+    event_time: int
+    nav: float
+    cash: float
+    assets: tuple[str, ...]
+    market_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEvent:
+    """An operator's change of a portfolio's mode."""
+
+    universe: str
+    portfolio: str
+    source: str
+    sequence: int
+    event_time: int
+    mode: Mode
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One asset's weight before and after, in units of NAV."""
+
+    asset: str
+    current: float
+    target: float
+    trade: float
+
+
+@dataclass(frozen=True, slots=True)
+class AssetEvidence:
+    """How strongly one asset's own posterior speaks for a recent change."""
+
+    asset: str
+    switch_probability: float
+    map_run_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeView:
+    """The regime as the decision saw it."""
+
+    label: RegimeLabel
+    switched: bool
+    switch_probability: float
+    map_run_length: int
+    effective_sample_size: float
+    segment_volatility: float
+    reference_volatility: float
+    top_assets: tuple[AssetEvidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedValue:
+    """A number with its name."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Confidence in [0, 1] and the factors whose product it is."""
+
+    value: float
+    factors: tuple[NamedValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """The ambiguity that the programme guarded against and what it cost."""
+
+    radius: float
+    effective_sample_size: float
+    budget: float
+    mean_budget: float
+    penalty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The objective and the terms that add up to it."""
+
+    value: float
+    terms: tuple[NamedValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnoverGrant:
+    """Turnover asked for, granted, traded, and what is left in the bucket."""
+
+    asked: float
+    granted: float
+    traded: float
+    bucket: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """One limit at the chosen weights; the shadow price is the objective's fall per unit of relaxation."""
+
+    name: str
+    kind: str
+    scope: str
+    bound: float
+    value: float
+    shadow_price: float
+    binding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateValues:
+    """The proof: worst violation, stationarity residual, and the gap to a proven lower bound."""
+
+    primal: float
+    dual: float
+    gap: float
+    objective: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class SolverReport:
+    """How the answer was found."""
+
+    status: str
+    programmes: int
+    iterations: int
+    polished: bool
+    finish_steps: int
+    agreed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InputOffsets:
+    """The last record of each input topic that the decision had seen."""
+
+    returns: int
+    positions: int
+    control: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataQuality:
+    """Counts since the universe started, and the assets that the last closed bar lacked."""
+
+    duplicates: int
+    late: int
+    gaps: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Target weights of one portfolio with the explanation and the proof of the decision."""
+
+    decision_id: str
+    universe: str
+    portfolio: str
+    index: int
+    event_time: int
+    valid_until: int
+    mode: Mode
+    executable: bool
+    trigger: Trigger
+    allocator: str
+    rung: Rung
+    reason: str
+    weights: tuple[Weight, ...]
+    cash: float
+    regime: RegimeView
+    confidence: Confidence
+    uncertainty: Uncertainty
+    objective: Objective
+    turnover: TurnoverGrant
+    limits: tuple[LimitState, ...]
+    certificate: CertificateValues
+    solver: SolverReport
+    policy_digest: str
+    evidence_digest: str
+    inputs: InputOffsets
+    data_quality: DataQuality
+    previous_decision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A dense matrix, row by row."""
+
+    rows: int
+    columns: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimit:
+    """Bounds on the sum of some assets' weights."""
+
+    name: str
+    members: tuple[int, ...]
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The numbers of the programme that a decision solved; see :class:`stream_allocator.allocate.Program`."""
+
+    decision_id: str
+    universe: str
+    portfolio: str
+    event_time: int
+    assets: tuple[str, ...]
+    mean: tuple[float, ...]
+    factors: Matrix
+    idiosyncratic: tuple[float, ...]
+    current: tuple[float, ...]
+    risk_aversion: float
+    radius: float
+    mean_ambiguity: float
+    mean_evidence: float
+    linear_cost: tuple[float, ...]
+    quadratic_cost: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    cash_lower: float
+    cash_upper: float
+    groups: tuple[GroupLimit, ...]
+    turnover: float
+    trade: tuple[float, ...]
+    volatility: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeUpdate:
+    """The regime after one closed bar."""
+
+    universe: str
+    event_time: int
+    bar: int
+    label: RegimeLabel
+    switched: bool
+    switch_probability: float
+    map_run_length: int
+    expected_run_length: float
+    effective_sample_size: float
+    segment_volatility: float
+    reference_volatility: float
+    confidence: float
+    assets: tuple[AssetEvidence, ...]
+    decisions: tuple[str, ...]
+    data_quality: DataQuality
+    returns_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One link of a universe's audit chain."""
+
+    universe: str
+    index: int
+    event_time: int
+    kind: AuditKind
+    portfolio: str | None
+    offset: int
+    returns_offset: int
+    subject: str
+    outcome: str
+    operator: str
+    reason: str
+    digest: str
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A record header."""
+
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be used, whole, with the reason and where it came from."""
+
+    topic: str
+    partition: int
+    offset: int
+    code: RejectionCode
+    reason: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One chunk of an engine's state."""
+
+    version: int
+    universe: str
+    chunk: int
+    chunks: int
+    event_time: int
+    policy_digest: str
+    digest: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The engine's refusal of one input event: it did not move. Not on the wire; becomes a dead letter."""
+
+    code: RejectionCode
+    reason: str
+
+
+Input: TypeAlias = ReturnEvent | PositionEvent | ControlEvent
+Output: TypeAlias = Allocation | Evidence | RegimeUpdate | AuditEntry | Rejection
+WireEvent: TypeAlias = (
+    ReturnEvent
+    | PositionEvent
+    | ControlEvent
+    | Allocation
+    | Evidence
+    | RegimeUpdate
+    | AuditEntry
+    | DeadLetter
+    | Snapshot
+)

@@ -1,0 +1,263 @@
+"""What the user decides: limits, risk budgets per regime, uncertainty, turnover and schedule.
+
+A policy is one YAML file. Everything is checked before the first message is read; an error names the
+file, the key, what is wrong and what is allowed.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stream_allocator.errors import ConfigurationError
+from stream_allocator.events import RegimeLabel
+
+__all__ = [
+    "BudgetPolicy",
+    "CostPolicy",
+    "LimitPolicy",
+    "MomentPolicy",
+    "Policy",
+    "RegimePolicy",
+    "SchedulePolicy",
+    "TurnoverPolicy",
+    "UncertaintyPolicy",
+    "load_model",
+    "load_policy",
+]
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of a configuration file: unknown keys are errors, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegimePolicy(Section):
+    """The change-point detector and how its posterior becomes a label. Shared by a universe."""
+
+    mean_run: Annotated[
+        float, Field(gt=1.0, description="expected bars between changes; hazard = 1/mean_run")
+    ] = 250
+    max_run: Annotated[int, Field(ge=16, le=4096, description="longest run length kept apart, bars")] = 256
+    warmup: Annotated[int, Field(ge=2, description="observations that set each detector's prior, bars")] = 60
+    horizon: Annotated[int, Field(ge=1, description="k of P(run length <= k), bars")] = 20
+    threshold: Annotated[float, Field(gt=0.5, lt=1.0, description="P(run length <= horizon) of a switch")] = (
+        0.9
+    )
+    dwell: Annotated[int, Field(ge=1, description="bars above the threshold before a switch")] = 3
+    cooldown: Annotated[int, Field(ge=1, description="bars in which at most one switch can fire")] = 21
+    evidence: Annotated[float, Field(ge=1.0, description="effective sample size below which: transition")] = (
+        20
+    )
+    stressed_enter: Annotated[float, Field(gt=1.0, description="segment over long-run volatility")] = 1.5
+    stressed_exit: Positive = 1.25
+    calm_enter: Positive = 0.75
+    calm_exit: Positive = 0.85
+
+    @model_validator(mode="after")
+    def _bands(self) -> Self:
+        if not self.calm_enter < self.calm_exit <= self.stressed_exit < self.stressed_enter:
+            raise ValueError(
+                "bands must satisfy calm_enter < calm_exit <= stressed_exit < stressed_enter, got "
+                f"{self.calm_enter}, {self.calm_exit}, {self.stressed_exit}, {self.stressed_enter}"
+            )
+        if self.horizon >= self.max_run:
+            raise ValueError(f"horizon must be below max_run, got {self.horizon} and {self.max_run}")
+        return self
+
+
+class MomentPolicy(Section):
+    """Mean and covariance. Shared by a universe."""
+
+    periods_per_year: Positive = 252
+    volatility_half_life: Annotated[float, Field(gt=0, description="bars")] = 42
+    correlation_half_life: Annotated[float, Field(gt=0, description="bars")] = 125
+    shrinkage: Annotated[float, Field(gt=0.0, le=1.0, description="of correlations, towards zero")] = 0.1
+    segment_strength: Annotated[
+        float, Field(ge=1.0, description="bars of evidence that the long-run covariance counts for")
+    ] = 500
+    factors: Annotated[int, Field(ge=1, description="columns of F in Sigma = F F' + diag(d)")] = 20
+    premium: Annotated[
+        float, Field(allow_inf_nan=False, description="prior mean return of every asset, a year")
+    ] = 0.08
+    premium_years: Annotated[
+        float, Field(gt=0, description="years of evidence that the prior mean counts for")
+    ] = 50
+
+
+class BudgetPolicy(Section):
+    """What one regime allows."""
+
+    volatility: Annotated[float, Field(gt=0.0, description="cap on ex-ante volatility, a year")] = 0.12
+    turnover: Annotated[float, Field(ge=0.0, description="cap on sum |trade| of one decision")] = 0.3
+    risk_aversion: Positive = 5.0
+
+
+class SchedulePolicy(Section):
+    """When to decide."""
+
+    every: Annotated[int, Field(ge=1, description="bars between scheduled decisions")] = 21
+    grace_seconds: Annotated[
+        float, Field(ge=0, description="event time that an incomplete bar is waited for")
+    ] = 0
+    drift_band: Annotated[float, Field(gt=0, description="sum |held - target| that calls for a decision")] = (
+        0.2
+    )
+    risk_band: Annotated[
+        float, Field(ge=0, description="relative excess over the volatility cap that does")
+    ] = 0.1
+    drift_wait: Annotated[
+        int, Field(ge=1, description="bars after a decision before drift can call again")
+    ] = 5
+    valid_seconds: Annotated[
+        float, Field(gt=0, description="event time for which a decision may be executed")
+    ] = 5 * 86400
+
+
+class TurnoverPolicy(Section):
+    """The token bucket: turnover over time, whatever triggers fire."""
+
+    capacity: Annotated[float, Field(gt=0, description="most that the bucket holds, sum |trade|")] = 1.0
+    refill_per_year: Positive = 1.5
+    start: Annotated[float, Field(gt=0, description="turnover granted to the first decision")] = 1.0
+
+
+class GroupPolicy(Section):
+    """Bounds on the sum of a group's weights; the members are the universe's."""
+
+    lower: float = 0.0
+    upper: float = 1.0
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.lower > self.upper:
+            raise ValueError(f"lower must not be above upper, got {self.lower} and {self.upper}")
+        return self
+
+
+class LimitPolicy(Section):
+    """Hard limits, in units of NAV."""
+
+    lower: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.0
+    upper: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.15
+    assets: Annotated[dict[str, GroupPolicy], Field(description="own bounds of single assets")] = {}
+    groups: dict[str, GroupPolicy] = {}
+    cash_lower: Fraction = 0.0
+    cash_upper: Fraction = 1.0
+    participation: Annotated[
+        float, Field(gt=0, le=1, description="share of average daily volume of one trade")
+    ] = 0.1
+    exit_days: Annotated[float, Field(gt=0, description="days at that participation to leave a holding")] = 20
+    volume_half_life: Annotated[float, Field(gt=0, description="bars")] = 21
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.lower > self.upper:
+            raise ValueError(f"lower must not be above upper, got {self.lower} and {self.upper}")
+        if self.cash_lower > self.cash_upper:
+            raise ValueError(
+                f"cash_lower must not be above cash_upper, got {self.cash_lower}, {self.cash_upper}"
+            )
+        return self
+
+
+class CostPolicy(Section):
+    """What trading costs, and how long a trade is thought to be held."""
+
+    linear_bps: Annotated[float, Field(ge=0, description="of the traded value")] = 10
+    quadratic_bps: Annotated[
+        float, Field(ge=0, description="of the traded value, per unit of NAV traded")
+    ] = 0
+    assets: Annotated[dict[str, NonNegative], Field(description="own linear_bps of single assets")] = {}
+    horizon_days: Annotated[
+        float, Field(gt=0, description="bars over which the objective spreads the cost of a trade")
+    ] = 5
+
+
+class UncertaintyPolicy(Section):
+    """How much ambiguity the programme guards against."""
+
+    covariance: Annotated[
+        float, Field(ge=0, description="Wasserstein budget: delta = budget * variance / n_eff")
+    ] = 1.0
+    mean: Annotated[float, Field(ge=0, description="kappa, standard errors of the mean")] = 0.5
+
+
+Budgets = dict[RegimeLabel, BudgetPolicy]
+
+
+class Policy(Section):
+    """Everything that one portfolio's decisions depend on beside the data."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    regime: RegimePolicy = RegimePolicy()
+    moments: MomentPolicy = MomentPolicy()
+    schedule: SchedulePolicy = SchedulePolicy()
+    turnover: TurnoverPolicy = TurnoverPolicy()
+    budgets: Annotated[Budgets, Field(description="one for each regime label")]
+    limits: LimitPolicy = LimitPolicy()
+    costs: CostPolicy = CostPolicy()
+    uncertainty: UncertaintyPolicy = UncertaintyPolicy()
+    baseline: Literal["inverse_volatility", "equal_risk_contribution"] = "inverse_volatility"
+
+    @model_validator(mode="after")
+    def _every_label(self) -> Self:
+        missing = [x for x in ("calm", "normal", "stressed", "transition") if x not in self.budgets]
+        if missing:
+            raise ValueError(f"budgets must name every regime label; missing: {', '.join(missing)}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the policy's canonical JSON: equal policies have equal digests."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_model(model: type[Model], path: str | Path) -> Model:
+    """Read and check one YAML file.
+
+    Raises
+    ------
+    ConfigurationError
+        For a missing file, YAML that does not parse, or values that are not allowed: one line for each,
+        with the file, the key's path, what is wrong and what was given.
+    """
+    path = Path(path)
+    try:
+        data: Any = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: must be a mapping of keys to values, got {type(data).__name__}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(_lines(path, error)) from error
+
+
+def _lines(path: Path, error: ValidationError) -> str:
+    lines = []
+    for e in error.errors():
+        key = ".".join(str(part) for part in e["loc"]) or "(whole file)"
+        given = "" if isinstance(e["input"], dict) else f" (got {e['input']!r})"
+        lines.append(f"{path}: {key}: {e['msg'].removeprefix('Value error, ')}{given}")
+    return "\n".join(lines)
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read and check a policy file; see :func:`load_model`."""
+    return load_model(Policy, path)

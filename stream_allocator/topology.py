@@ -1,0 +1,264 @@
+"""Where the allocator runs: broker, security, topics, universes and their portfolios.
+
+A topology is one YAML file; the policies that its portfolios name are files beside it. Secrets are never
+in it: it names the environment variables that hold them.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from stream_allocator.codec import SCHEMA_NAMES
+from stream_allocator.errors import ConfigurationError
+from stream_allocator.events import Mode
+from stream_allocator.policy import Policy, Section, load_model, load_policy
+
+__all__ = [
+    "Portfolio",
+    "Security",
+    "Topics",
+    "Topology",
+    "Universe",
+    "Wire",
+    "Worker",
+    "load_topology",
+]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+
+
+class Portfolio(Section):
+    """One portfolio: its policy file, relative to the topology's, and the mode that it starts in."""
+
+    name: Name
+    policy: str
+    mode: Mode = "active"
+
+
+class Universe(Section):
+    """Ordered assets, their groups, and the portfolios that hold them. The shard key: one Kafka key."""
+
+    name: Name
+    assets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    groups: Annotated[dict[Name, tuple[str, ...]], Field(description="group -> its assets; may overlap")] = {}
+    portfolios: Annotated[tuple[Portfolio, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, names in (("assets", self.assets), ("portfolios", tuple(p.name for p in self.portfolios))):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} of universe {self.name} are named twice: {', '.join(twice)}")
+        for group, members in self.groups.items():
+            unknown = [m for m in members if m not in self.assets]
+            if unknown:
+                raise ValueError(f"group {group} names assets that the universe lacks: {', '.join(unknown)}")
+        return self
+
+
+class Topics(Section):
+    """Names of the topics, and what ``topics create`` gives them. All have the same partition count."""
+
+    returns: Name = "returns"
+    positions: Name = "positions"
+    control: Name = "control"
+    allocations: Name = "allocations"
+    evidence: Name = "evidence"
+    regimes: Name = "regimes"
+    audit: Name = "audit"
+    dead_letters: Name = "dead-letters"
+    snapshots: Name = "snapshots"
+    partitions: Annotated[int, Field(ge=1)] = 4
+    replication_factor: Annotated[int, Field(ge=1)] = 3
+    min_insync_replicas: Annotated[int, Field(ge=1)] = 2
+
+    @property
+    def inputs(self) -> tuple[str, str, str]:
+        """The three topics that a worker consumes."""
+        return self.returns, self.positions, self.control
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Role -> topic name, inputs first."""
+        roles = ("returns", "positions", "control", "allocations", "evidence", "regimes", "audit")
+        return {role: getattr(self, role) for role in (*roles, "dead_letters", "snapshots")}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = list(self.names.values())
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"topics must have names of their own; used twice: {', '.join(twice)}")
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError("min_insync_replicas must not be above replication_factor")
+        return self
+
+
+class Security(Section):
+    """How clients reach the broker. User name and password come from environment variables."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
+    username_env: EnvironmentVariable = "STREAM_ALLOCATOR_SASL_USERNAME"
+    password_env: EnvironmentVariable = "STREAM_ALLOCATOR_SASL_PASSWORD"
+    ca_location: str | None = None
+    certificate_location: str | None = None
+    key_location: str | None = None
+    key_password_env: EnvironmentVariable = "STREAM_ALLOCATOR_KEY_PASSWORD"
+
+    def client_settings(self) -> dict[str, str]:
+        """Settings for confluent-kafka.
+
+        Raises
+        ------
+        ConfigurationError
+            When SASL is chosen and a variable is not set.
+        """
+        settings = {"security.protocol": self.protocol}
+        if self.protocol.endswith("SSL"):
+            places = {
+                "ssl.ca.location": self.ca_location,
+                "ssl.certificate.location": self.certificate_location,
+                "ssl.key.location": self.key_location,
+                "ssl.key.password": os.environ.get(self.key_password_env),
+            }
+            settings |= {key: value for key, value in places.items() if value}
+        if self.protocol.startswith("SASL"):
+            settings["sasl.mechanism"] = self.mechanism
+            for key, variable in (("sasl.username", self.username_env), ("sasl.password", self.password_env)):
+                if variable not in os.environ:
+                    raise ConfigurationError(
+                        f"security.protocol is {self.protocol}: set the environment variable {variable}"
+                    )
+                settings[key] = os.environ[variable]
+        return settings
+
+
+class Worker(Section):
+    """The consume-step-publish loop."""
+
+    group: Name = "stream-allocator"
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    batch_seconds: Annotated[float, Field(gt=0, le=60)] = 0.01
+    snapshot_bars: Annotated[int, Field(ge=1, description="closed bars of a partition between snapshots")] = (
+        250
+    )
+    chunk_bytes: Annotated[int, Field(ge=1024, le=10_000_000, description="largest snapshot record")] = (
+        900_000
+    )
+    session_timeout_seconds: Annotated[float, Field(gt=0)] = 15
+    transaction_timeout_seconds: Annotated[float, Field(gt=0)] = 30
+    group_protocol: Literal["classic", "consumer"] = "classic"
+
+
+class Wire(Section):
+    """How a reader learns the writer's schema."""
+
+    framing: Literal["fingerprint", "confluent"] = "fingerprint"
+    schema_ids: Annotated[dict[str, int], Field(description="schema name -> registry id, for confluent")] = {}
+
+    @model_validator(mode="after")
+    def _ids(self) -> Self:
+        if self.framing == "confluent":
+            missing = sorted(set(SCHEMA_NAMES.values()) - set(self.schema_ids))
+            if missing:
+                raise ValueError(f"framing confluent needs schema_ids for: {', '.join(missing)}")
+        return self
+
+
+class Topology(Section):
+    """A whole deployment. Load it with :func:`load_topology`, which reads the policies too."""
+
+    name: Name
+    bootstrap_servers: str = "localhost:9092"
+    security: Security = Security()
+    topics: Topics = Topics()
+    wire: Wire = Wire()
+    worker: Worker = Worker()
+    universes: Annotated[tuple[Universe, ...], Field(min_length=1)]
+    _policies: dict[tuple[str, str], Policy] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [u.name for u in self.universes]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"universes are named twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def bootstrap(self) -> str:
+        """Bootstrap servers; the variable STREAM_ALLOCATOR_BOOTSTRAP wins over the file."""
+        return os.environ.get("STREAM_ALLOCATOR_BOOTSTRAP", self.bootstrap_servers)
+
+    def universe(self, name: str) -> Universe | None:
+        """The universe of that name, if there is one."""
+        return next((u for u in self.universes if u.name == name), None)
+
+    def policies(self, universe: str) -> dict[str, Policy]:
+        """Portfolio -> policy for one universe."""
+        return {p: policy for (u, p), policy in self._policies.items() if u == universe}
+
+    def with_policy(self, policy: Policy) -> "Topology":
+        """The same topology with one policy for every portfolio, as replay of another policy wants it."""
+        other = self.model_copy()
+        other._policies = dict.fromkeys(self._policies, policy)
+        for universe in self.universes:
+            check_policies(universe, other.policies(universe.name), f"topology {self.name}")
+        return other
+
+
+def check_policies(universe: Universe, policies: dict[str, Policy], where: str) -> None:
+    """Whether policies fit a universe and one another.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the portfolio and the key.
+    """
+    first_name, first = next(iter(policies.items()))
+    for name, policy in policies.items():
+        at = f"{where}: universe {universe.name}, portfolio {name}, policy {policy.name}"
+        for part in ("regime", "moments"):
+            if getattr(policy, part) != getattr(first, part):
+                raise ConfigurationError(
+                    f"{at}: {part} differs from portfolio {first_name}'s; one universe has one posterior and one "
+                    f"covariance, so give its policies the same {part} section"
+                )
+        for key, names, known in (
+            ("limits.assets", policy.limits.assets, universe.assets),
+            ("limits.groups", policy.limits.groups, tuple(universe.groups)),
+            ("costs.assets", policy.costs.assets, universe.assets),
+        ):
+            unknown = sorted(set(names) - set(known))
+            if unknown:
+                raise ConfigurationError(
+                    f"{at}: {key} names {', '.join(unknown)}, unknown to the universe; known: {', '.join(known)}"
+                )
+        upper = sum(policy.limits.assets.get(a, policy.limits).upper for a in universe.assets)
+        if upper < 1 - policy.limits.cash_upper - 1e-12:
+            raise ConfigurationError(
+                f"{at}: limits.upper lets the weights add up to {upper:g} at most, limits.cash_upper asks for "
+                f"{1 - policy.limits.cash_upper:g} at least; raise one of them"
+            )
+
+
+def load_topology(path: str | Path) -> Topology:
+    """Read and check a topology and every policy that it names.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the file, the key, what is wrong and what is allowed.
+    """
+    path = Path(path)
+    topology = load_model(Topology, path)
+    for universe in topology.universes:
+        for portfolio in universe.portfolios:
+            policy = load_policy(path.parent / portfolio.policy)
+            topology._policies[universe.name, portfolio.name] = policy
+        check_policies(universe, topology.policies(universe.name), str(path))
+    return topology
