@@ -87,8 +87,7 @@ class _Schema:
 
 
 @functools.cache
-def _schema(cls: type) -> _Schema:
-    name = SCHEMA_NAMES[cls]
+def _schema(name: str) -> _Schema:
     raw = raw_schema(name)
     parsed = fastavro.parse_schema(_without_logical_types(raw), named_schemas={})
     writers = {
@@ -113,6 +112,10 @@ def _to_plain(hint: Any) -> Callable[[Any], Any] | None:
     if typing.get_origin(hint) is tuple:
         item = _to_plain(typing.get_args(hint)[0])
         return None if item is None else lambda values: [item(v) for v in values]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType) and any(
+        typing.get_origin(h) is tuple for h in typing.get_args(hint)
+    ):  # inside a union fastavro takes a tuple for (branch, value)
+        return lambda value: None if value is None else list(value)
     return None
 
 
@@ -140,10 +143,10 @@ def _from_plain(hint: Any) -> Callable[[Any], Any] | None:
 
 def encode(event: events.WireEvent) -> bytes:
     """The Avro bytes of an event; equal events give equal bytes."""
-    to_plain = _to_plain(type(event))
+    to_plain = _to_plain(cast(Any, type(event)))
     assert to_plain is not None
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, _schema(type(event)).parsed, to_plain(event))
+    fastavro.schemaless_writer(out, _schema(SCHEMA_NAMES[type(event)]).parsed, to_plain(event))
     return out.getvalue()
 
 
@@ -165,7 +168,7 @@ def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Eve
         ``unknown_schema`` for a fingerprint that is not shipped, ``malformed`` for bytes that do not
         parse or have something left over.
     """
-    schema = _schema(cls)
+    schema = _schema(SCHEMA_NAMES[cls])
     written = schema.parsed if writer is None else schema.writers.get(writer)
     if written is None:
         raise CodecError(
@@ -177,7 +180,7 @@ def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Eve
     try:
         plain = fastavro.schemaless_reader(stream, written, schema.parsed)
         rest = len(data) - stream.tell()
-        from_plain = _from_plain(cls)
+        from_plain = _from_plain(cast(Any, cls))
         assert from_plain is not None
         event = from_plain(plain)
     except Exception as error:  # fastavro raises whatever the bytes lead it into
@@ -213,7 +216,7 @@ class Codec:
         """The record's value and headers; ``payload`` is ``encode(event)`` where it is at hand."""
         body = encode(event) if payload is None else payload
         if self._ids is None:
-            return body, [(FINGERPRINT_HEADER, _schema(type(event)).fingerprint)]
+            return body, [(FINGERPRINT_HEADER, _schema(SCHEMA_NAMES[type(event)]).fingerprint)]
         return struct.pack(">bI", 0, self._ids[SCHEMA_NAMES[type(event)]]) + body, []
 
     def unframe(self, cls: type[Event], value: bytes | None, headers: Headers | None) -> Event:

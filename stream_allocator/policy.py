@@ -148,8 +148,8 @@ class LimitPolicy(Section):
 
     lower: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.0
     upper: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.15
-    assets: Annotated[dict[str, GroupPolicy], Field(description="own bounds of single assets")] = {}
-    groups: dict[str, GroupPolicy] = {}
+    assets: dict[str, GroupPolicy] = Field(default_factory=dict, description="own bounds of single assets")
+    groups: dict[str, GroupPolicy] = Field(default_factory=dict)
     cash_lower: Fraction = 0.0
     cash_upper: Fraction = 1.0
     participation: Annotated[
@@ -176,7 +176,9 @@ class CostPolicy(Section):
     quadratic_bps: Annotated[
         float, Field(ge=0, description="of the traded value, per unit of NAV traded")
     ] = 0
-    assets: Annotated[dict[str, NonNegative], Field(description="own linear_bps of single assets")] = {}
+    assets: dict[str, NonNegative] = Field(
+        default_factory=dict, description="own linear_bps of single assets"
+    )
     horizon_days: Annotated[
         float, Field(gt=0, description="bars over which the objective spreads the cost of a trade")
     ] = 5

@@ -43,7 +43,10 @@ class Universe(Section):
 
     name: Name
     assets: Annotated[tuple[Name, ...], Field(min_length=1)]
-    groups: Annotated[dict[Name, tuple[str, ...]], Field(description="group -> its assets; may overlap")] = {}
+    groups: Annotated[
+        dict[Name, tuple[str, ...]],
+        Field(default_factory=dict, description="group -> its assets; may overlap"),
+    ]
     portfolios: Annotated[tuple[Portfolio, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -117,7 +120,7 @@ class Security(Section):
         ConfigurationError
             When SASL is chosen and a variable is not set.
         """
-        settings = {"security.protocol": self.protocol}
+        settings: dict[str, str] = {"security.protocol": self.protocol}
         if self.protocol.endswith("SSL"):
             places = {
                 "ssl.ca.location": self.ca_location,
@@ -158,7 +161,9 @@ class Wire(Section):
     """How a reader learns the writer's schema."""
 
     framing: Literal["fingerprint", "confluent"] = "fingerprint"
-    schema_ids: Annotated[dict[str, int], Field(description="schema name -> registry id, for confluent")] = {}
+    schema_ids: dict[str, int] = Field(
+        default_factory=dict, description="schema name -> registry id, for confluent"
+    )
 
     @model_validator(mode="after")
     def _ids(self) -> Self:
@@ -194,6 +199,12 @@ class Topology(Section):
         """Bootstrap servers; the variable STREAM_ALLOCATOR_BOOTSTRAP wins over the file."""
         return os.environ.get("STREAM_ALLOCATOR_BOOTSTRAP", self.bootstrap_servers)
 
+    def at(self, bootstrap_servers: str) -> "Topology":
+        """The same topology on another broker."""
+        other = self.model_copy(update={"bootstrap_servers": bootstrap_servers})
+        other._policies = dict(self._policies)
+        return other
+
     def universe(self, name: str) -> Universe | None:
         """The universe of that name, if there is one."""
         return next((u for u in self.universes if u.name == name), None)
@@ -225,8 +236,8 @@ def check_policies(universe: Universe, policies: dict[str, Policy], where: str) 
         for part in ("regime", "moments"):
             if getattr(policy, part) != getattr(first, part):
                 raise ConfigurationError(
-                    f"{at}: {part} differs from portfolio {first_name}'s; one universe has one posterior and one "
-                    f"covariance, so give its policies the same {part} section"
+                    f"{at}: {part} differs from portfolio {first_name}'s; one universe has one "
+                    f"posterior and one covariance, so give its policies the same {part} section"
                 )
         for key, names, known in (
             ("limits.assets", policy.limits.assets, universe.assets),
@@ -236,13 +247,14 @@ def check_policies(universe: Universe, policies: dict[str, Policy], where: str) 
             unknown = sorted(set(names) - set(known))
             if unknown:
                 raise ConfigurationError(
-                    f"{at}: {key} names {', '.join(unknown)}, unknown to the universe; known: {', '.join(known)}"
+                    f"{at}: {key} names {', '.join(unknown)}, unknown to the universe; "
+                    f"known: {', '.join(known)}"
                 )
         upper = sum(policy.limits.assets.get(a, policy.limits).upper for a in universe.assets)
         if upper < 1 - policy.limits.cash_upper - 1e-12:
             raise ConfigurationError(
-                f"{at}: limits.upper lets the weights add up to {upper:g} at most, limits.cash_upper asks for "
-                f"{1 - policy.limits.cash_upper:g} at least; raise one of them"
+                f"{at}: limits.upper lets the weights add up to {upper:g} at most, limits.cash_upper asks "
+                f"for {1 - policy.limits.cash_upper:g} at least; raise one of them"
             )
 
 

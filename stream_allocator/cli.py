@@ -1,0 +1,321 @@
+"""The command line. Exit codes: 0 done, 1 a check failed, 2 wrong usage or configuration, 3 Kafka."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from stream_allocator import __version__
+from stream_allocator.errors import BusError, StreamAllocatorError
+
+app = typer.Typer(
+    name="stream-allocator",
+    help="A streaming portfolio allocator: certified weights, replayable decisions, inside the limits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+topics_app = typer.Typer(help="Create the topics, or check that they fit the topology.", no_args_is_help=True)
+schemas_app = typer.Typer(help="Check, write and release the schemas of a source tree.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(schemas_app, name="schemas")
+
+out = Console()
+err = Console(stderr=True)
+
+TopologyFile = Annotated[Path, typer.Option("--topology", "-t", help="topology file (YAML)")]
+Bootstrap = Annotated[
+    str | None,
+    typer.Option(help="bootstrap servers; wins over the topology", envvar="STREAM_ALLOCATOR_BOOTSTRAP"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+
+def _topology(path: Path, bootstrap: str | None = None) -> Any:
+    from stream_allocator.topology import load_topology
+
+    topology = load_topology(path)
+    return topology if bootstrap is None else topology.at(bootstrap)
+
+
+def _stop_event() -> threading.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _logging() -> None:
+    logging.basicConfig(
+        level=os.environ.get("STREAM_ALLOCATOR_LOG", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    topology: TopologyFile,
+    bootstrap: Bootstrap = None,
+    instance_id: Annotated[
+        str | None,
+        typer.Option(help="static group membership", envvar="STREAM_ALLOCATOR_INSTANCE_ID"),
+    ] = None,
+    telemetry: Annotated[
+        str, typer.Option(help="none, console or otlp", envvar="STREAM_ALLOCATOR_TELEMETRY")
+    ] = "none",
+) -> None:
+    """Run a worker: consume returns, positions and control; publish allocations. SIGTERM ends it cleanly."""
+    from stream_allocator.stream.worker import run as run_worker
+
+    _logging()
+    run_worker(
+        _topology(topology, bootstrap), instance_id=instance_id, telemetry=telemetry, stop=_stop_event()
+    )
+
+
+@app.command()
+def demo(
+    bars: Annotated[int | None, typer.Option(min=300, help="only the last so many bars")] = None,
+    report: Annotated[Path, typer.Option(help="where the report goes")] = Path("out/demo/report.html"),
+) -> None:
+    """33 years of 20 US large caps through an embedded broker, a worker and a paper execution."""
+    from stream_allocator.demo import run_demo
+
+    raise typer.Exit(run_demo(bars=bars, report=report))
+
+
+@app.command()
+def backtest(
+    prices: Annotated[
+        Path, typer.Argument(help="wide CSV (.csv or .csv.gz): date, then one column an asset")
+    ],
+    policy: Annotated[Path, typer.Option("--policy", "-p", help="policy file (YAML)")],
+    topology: Annotated[
+        Path | None, typer.Option("--topology", "-t", help="takes groups from its universe with these assets")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="where the report goes")] = Path("out/backtest/report.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Drive the engine over a price file and write the report of the demo."""
+    from stream_allocator.backtest.command import run_backtest
+
+    summary = run_backtest(prices, policy, topology, report, quiet=as_json)
+    if as_json:
+        print(json.dumps(summary, sort_keys=True))
+
+
+@app.command()
+def replay(
+    topology: TopologyFile,
+    bootstrap: Bootstrap = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="directory that `record` wrote, instead of live topics")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="another policy for every portfolio")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Re-run recorded topics and say whether every decision is byte-identical. Exit code 1 if not."""
+    from stream_allocator.policy import load_policy
+    from stream_allocator.replay import replay_archive, replay_topics
+
+    loaded = _topology(topology, bootstrap)
+    other = load_policy(policy) if policy else None
+    result = replay_archive(loaded, archive, other) if archive else replay_topics(loaded, other)
+    print(json.dumps(result.summary(), sort_keys=True)) if as_json else out.print(result.text())
+    raise typer.Exit(0 if result.identical or other is not None else 1)
+
+
+@app.command()
+def record(
+    topology: TopologyFile,
+    archive: Annotated[Path, typer.Argument(help="directory for one Avro container file a topic")],
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Copy the topics into an archive that `replay --archive` reads."""
+    from stream_allocator.replay import record_topics
+
+    for name, count in record_topics(_topology(topology, bootstrap), archive).items():
+        out.print(f"{name}: {count} records")
+
+
+@app.command()
+def explain(
+    topology: TopologyFile,
+    bootstrap: Bootstrap = None,
+    decision: Annotated[str | None, typer.Option(help="decision id; the latest when not given")] = None,
+    archive: Annotated[Path | None, typer.Option(help="read an archive instead of the topics")] = None,
+    portfolio: Annotated[str | None, typer.Option(help="the latest of this portfolio")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain one decision in words, and check its certificate from the two published records alone."""
+    from stream_allocator.inspect import find_decision, recheck
+
+    allocation, evidence = find_decision(_topology(topology, bootstrap), archive, decision, portfolio)
+    verdict = recheck(allocation, evidence)
+    if as_json:
+        from stream_allocator.explain import structured
+
+        print(json.dumps(structured(allocation, evidence) | {"recheck": verdict.summary()}, sort_keys=True))
+    else:
+        from stream_allocator.explain import sentences
+
+        for line in sentences(allocation, evidence):
+            out.print(line, highlight=False)
+        out.print(verdict.text())
+    raise typer.Exit(0 if verdict.passed else 1)
+
+
+@app.command()
+def control(
+    topology: TopologyFile,
+    universe: Annotated[str, typer.Option()],
+    portfolio: Annotated[str, typer.Option()],
+    mode: Annotated[str, typer.Option(help="active, shadow, baseline or halted")],
+    operator: Annotated[str, typer.Option(help="who")],
+    reason: Annotated[str, typer.Option(help="why; goes into the audit trail")],
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Change a portfolio's mode; it takes effect at the next bar."""
+    from stream_allocator.stream.control import publish_control
+
+    publish_control(_topology(topology, bootstrap), universe, portfolio, mode, operator, reason)
+    out.print(f"{universe}/{portfolio}: {mode} requested")
+
+
+@app.command()
+def feed(
+    topology: TopologyFile,
+    bootstrap: Bootstrap = None,
+    prices: Annotated[Path | None, typer.Option(help="price file; the bundled one when not given")] = None,
+    bars: Annotated[int | None, typer.Option(help="only the last so many bars")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="bars a second; as fast as possible when not given")
+    ] = None,
+) -> None:
+    """Publish a price file as returns."""
+    from stream_allocator.backtest.prices import bundled, load_prices
+    from stream_allocator.stream.feed import feed as run_feed
+
+    _logging()
+    source = load_prices(prices) if prices else bundled()
+    run_feed(_topology(topology, bootstrap), source, bars=bars, rate=rate, stop=_stop_event())
+
+
+@app.command()
+def execute(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
+    """Run the paper execution: fill allocations at the next bar, publish positions."""
+    from stream_allocator.stream.execute import execute as run_execute
+
+    _logging()
+    run_execute(_topology(topology, bootstrap), stop=_stop_event())
+
+
+@app.command()
+def health(
+    max_age: Annotated[float, typer.Option(help="seconds since the worker's last loop")] = 30.0,
+) -> None:
+    """Exit 0 if the worker of this host has looped lately (file in STREAM_ALLOCATOR_HEARTBEAT)."""
+    file = os.environ.get("STREAM_ALLOCATOR_HEARTBEAT")
+    if not file:
+        raise typer.BadParameter("set STREAM_ALLOCATOR_HEARTBEAT, as for the worker")
+    try:
+        age = time.time() - Path(file).stat().st_mtime
+    except OSError:
+        err.print(f"{file}: no heartbeat")
+        raise typer.Exit(1) from None
+    if age > max_age:
+        err.print(f"{file}: last heartbeat {age:.0f} s ago")
+        raise typer.Exit(1)
+
+
+@topics_app.command("create")
+def topics_create(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
+    """Create the topics that do not exist yet, co-partitioned; then check them all."""
+    from stream_allocator.stream.topics import create
+
+    for name in create(_topology(topology, bootstrap)):
+        out.print(f"created {name}")
+    topics_check(topology, bootstrap)
+
+
+@topics_app.command("check")
+def topics_check(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
+    """Check that every topic exists with the same partition count. Exit code 1 if not."""
+    from stream_allocator.stream.topics import check
+
+    problems = check(_topology(topology, bootstrap))
+    for problem in problems:
+        err.print(problem, highlight=False)
+    if problems:
+        raise typer.Exit(1)
+    out.print("topics: all there, co-partitioned")
+
+
+SchemaFolder = Annotated[Path, typer.Option(help="the source tree's schemas/")]
+
+
+@schemas_app.command("check")
+def schemas_check(folder: SchemaFolder = Path("schemas")) -> None:
+    """Check generated files, classes against schemas, and backward compatibility. Exit code 1 if not."""
+    from stream_allocator.contracts import check
+
+    problems = check(folder)
+    for problem in problems:
+        err.print(problem, highlight=False)
+    if problems:
+        raise typer.Exit(1)
+    out.print("schemas: generated files current, all versions readable")
+
+
+@schemas_app.command("write")
+def schemas_write(folder: SchemaFolder = Path("schemas")) -> None:
+    """Generate the JSON Schemas of policy and topology."""
+    from stream_allocator.contracts import GENERATED, generate
+
+    for name, model in GENERATED.items():
+        (folder / name).write_text(generate(model), "utf-8")
+        out.print(f"wrote {folder / name}")
+
+
+@schemas_app.command("release")
+def schemas_release(folder: SchemaFolder = Path("schemas")) -> None:
+    """Publish changed Avro schemas as their next version; refuses incompatible changes."""
+    from stream_allocator.contracts import release
+
+    for path in release(folder):
+        out.print(f"released {path}")
+
+
+def main() -> None:
+    """Entry point: known errors are one clear line and an exit code, never a traceback."""
+    try:
+        app()
+    except BusError as error:
+        err.print(f"Kafka: {error}", style="red", highlight=False)
+        sys.exit(3)
+    except StreamAllocatorError as error:
+        err.print(str(error), style="red", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

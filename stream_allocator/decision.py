@@ -1,0 +1,292 @@
+"""From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator import events
+from stream_allocator.allocate import (
+    Certificate,
+    Decision,
+    Group,
+    Infeasible,
+    Program,
+    certificate,
+    limit_states,
+    objective_terms,
+    solve,
+)
+from stream_allocator.allocate import decide as climb
+from stream_allocator.book import Book
+from stream_allocator.codec import digest, encode
+from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Trigger
+from stream_allocator.market import Market, MarketView
+from stream_allocator.moments import factor_form, radius
+from stream_allocator.policy import Policy
+from stream_allocator.topology import Universe
+
+__all__ = ["Context", "decide", "evidence_of", "program_of"]
+
+Array = NDArray[np.float64]
+
+ROBUST = "robust-v4"
+BASELINE = "baseline-v1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What a decision refers to beside the market and the book."""
+
+    universe: Universe
+    event_time: int
+    returns_offset: int
+    data_quality: events.DataQuality
+
+
+def build_program(
+    universe: Universe, market: Market, view: MarketView, book: Book, granted: float
+) -> Program:
+    """The numbers of one decision, all annual; see :class:`stream_allocator.allocate.Program`."""
+    policy = book.policy
+    n = len(universe.assets)
+    year = policy.moments.periods_per_year
+    covariance = market.covariance()
+    factors, idiosyncratic = factor_form(covariance, min(n, policy.moments.factors))
+    mean, years = market.mean()
+    lower, upper = box(universe, policy)
+    trade = np.full(n, np.inf)
+    volume = market.average_volume()
+    known = np.isfinite(volume)
+    if known.any() and book.nav > 0:  # without NAV or volumes there is no participation to speak of
+        trade[known] = policy.limits.participation * volume[known] / book.nav
+        upper = np.minimum(upper, policy.limits.exit_days * trade)
+        lower = np.maximum(lower, -policy.limits.exit_days * trade)
+    budget = policy.budgets[view.segment.label]
+    spread = year / policy.costs.horizon_days
+    linear = np.array([policy.costs.assets.get(a, policy.costs.linear_bps) for a in universe.assets])
+    return Program(
+        assets=universe.assets,
+        mean=mean,
+        factors=factors,
+        idiosyncratic=idiosyncratic,
+        current=book.weights.copy(),
+        risk_aversion=budget.risk_aversion,
+        radius=radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size),
+        mean_ambiguity=policy.uncertainty.mean,
+        mean_evidence=years,
+        linear_cost=linear * 1e-4 * spread,
+        quadratic_cost=np.full(n, policy.costs.quadratic_bps * 1e-4 * spread),
+        lower=lower,
+        upper=upper,
+        cash_lower=policy.limits.cash_lower,
+        cash_upper=policy.limits.cash_upper,
+        groups=tuple(
+            Group(name, tuple(universe.assets.index(a) for a in universe.groups[name]), g.lower, g.upper)
+            for name, g in sorted(policy.limits.groups.items())
+        ),
+        turnover=granted,
+        trade=trade,
+        volatility=budget.volatility,
+    )
+
+
+def box(universe: Universe, policy: Policy) -> tuple[Array, Array]:
+    """Lower and upper bound of every weight, before liquidity."""
+    own = [policy.limits.assets.get(a, policy.limits) for a in universe.assets]
+    return np.array([b.lower for b in own], dtype=float), np.array([b.upper for b in own], dtype=float)
+
+
+def decide(
+    context: Context, market: Market, view: MarketView, book: Book, bar: int, trigger: Trigger
+) -> list[tuple[Evidence, Allocation]]:
+    """Decide for one portfolio at one bar and move its book.
+
+    Returns the records in the order of publication: in mode ``baseline`` the robust decision for study
+    comes first and the executable baseline after it.
+    """
+    cap = book.policy.budgets[view.segment.label].turnover
+    program = build_program(context.universe, market, view, book, book.granted(trigger, cap))
+    book.control_pending = False
+    paths = [(ROBUST, book.mode == "active")]
+    if book.mode == "baseline":
+        paths.append((BASELINE, True))
+    records = []
+    for allocator, executable in paths:
+        force = "baseline" if allocator == BASELINE else None
+        decision = climb(program, baseline=book.policy.baseline, force=force)
+        if executable:
+            book.executed(decision.weights, float(np.abs(decision.weights - program.current).sum()))
+        record = publish(context, view, book, program, decision, trigger, allocator, executable)
+        book.decided(bar, record[1].decision_id)
+        records.append(record)
+    return records
+
+
+def asked_turnover(program: Program, decision: Decision) -> float:
+    """Turnover that the decision would have used without any cap on it; NaN where nothing was solved."""
+    if decision.rung != "robust":
+        return float("nan")
+    traded = float(np.abs(decision.weights - program.current).sum())
+    if traded < program.turnover * (1.0 - 1e-9):
+        return traded
+    try:
+        free = solve(replace(program, turnover=float("inf")))
+    except Infeasible:  # the cap was not what made it feasible, but the message must not depend on that
+        return float("nan")
+    return float(np.abs(free.weights - program.current).sum())
+
+
+def publish(
+    context: Context,
+    view: MarketView,
+    book: Book,
+    program: Program,
+    decision: Decision,
+    trigger: Trigger,
+    allocator: str,
+    executable: bool,
+) -> tuple[Evidence, Allocation]:
+    """The two records of one decision."""
+    policy, solution = book.policy, decision.solution
+    multipliers = dict(solution.multipliers) if solution is not None else {}
+    proof: Certificate = decision.certificate or certificate(program, decision.weights, multipliers)
+    terms = objective_terms(program, decision.weights)
+    identity = "|".join(
+        (
+            context.universe.name,
+            book.name,
+            str(book.decisions),
+            str(context.event_time),
+            trigger,
+            allocator,
+            policy.digest,
+        )
+    )
+    name = f"{context.universe.name}.{book.name}.{book.decisions}"
+    decision_id = f"{name}.{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    evidence = evidence_of(decision_id, context.universe.name, book.name, context.event_time, program)
+    weights, current = decision.weights, program.current
+    allocation = Allocation(
+        decision_id=decision_id,
+        universe=context.universe.name,
+        portfolio=book.name,
+        index=book.decisions,
+        event_time=context.event_time,
+        valid_until=context.event_time + round(policy.schedule.valid_seconds * 1e6),
+        mode=book.mode,
+        executable=executable,
+        trigger=trigger,
+        allocator=allocator,
+        rung=decision.rung,
+        reason=decision.reason,
+        weights=tuple(
+            events.Weight(a, float(c), float(w), float(w - c))
+            for a, c, w in zip(program.assets, current, weights, strict=True)
+        ),
+        cash=1.0 - float(weights.sum()),
+        regime=events.RegimeView(
+            label=view.segment.label,
+            switched=view.segment.switched,
+            switch_probability=view.segment.switch_probability,
+            map_run_length=view.segment.map_run_length,
+            effective_sample_size=view.effective_sample_size,
+            segment_volatility=view.segment_volatility,
+            reference_volatility=view.reference_volatility,
+            top_assets=view.top_assets,
+        ),
+        confidence=events.Confidence(
+            view.confidence, tuple(NamedValue(k, v) for k, v in view.confidence_factors)
+        ),
+        uncertainty=events.Uncertainty(
+            radius=program.radius,
+            effective_sample_size=view.effective_sample_size,
+            budget=policy.uncertainty.covariance,
+            mean_budget=policy.uncertainty.mean,
+            penalty=terms["mean_ambiguity"] + terms["covariance_ambiguity"],
+        ),
+        objective=events.Objective(proof.objective, tuple(NamedValue(k, v) for k, v in terms.items())),
+        turnover=events.TurnoverGrant(
+            asked=asked_turnover(program, decision),
+            granted=program.turnover,
+            traded=float(np.abs(weights - current).sum()),
+            bucket=book.bucket.level,
+        ),
+        limits=tuple(limit_states(program, weights, multipliers)),
+        certificate=events.CertificateValues(
+            proof.primal, proof.dual, proof.gap, proof.objective, proof.bound
+        ),
+        solver=events.SolverReport(
+            status=solution.status if solution is not None else "none",
+            programmes=solution.programmes if solution is not None else 0,
+            iterations=solution.iterations if solution is not None else 0,
+            polished=solution.polished if solution is not None else False,
+            finish_steps=solution.finish_steps if solution is not None else 0,
+            agreed=solution.agreed if solution is not None else False,
+        ),
+        policy_digest=policy.digest,
+        evidence_digest=digest(encode(evidence)),
+        inputs=InputOffsets(context.returns_offset, book.positions_offset, book.control_offset),
+        data_quality=context.data_quality,
+        previous_decision=book.previous,
+    )
+    return evidence, allocation
+
+
+def evidence_of(
+    decision_id: str, universe: str, portfolio: str, event_time: int, program: Program
+) -> Evidence:
+    """A programme as the record that is published."""
+    rows, columns = program.factors.shape
+    return Evidence(
+        decision_id=decision_id,
+        universe=universe,
+        portfolio=portfolio,
+        event_time=event_time,
+        assets=program.assets,
+        mean=tuple(program.mean.tolist()),
+        factors=events.Matrix(rows, columns, tuple(program.factors.ravel().tolist())),
+        idiosyncratic=tuple(program.idiosyncratic.tolist()),
+        current=tuple(program.current.tolist()),
+        risk_aversion=program.risk_aversion,
+        radius=program.radius,
+        mean_ambiguity=program.mean_ambiguity,
+        mean_evidence=program.mean_evidence,
+        linear_cost=tuple(program.linear_cost.tolist()),
+        quadratic_cost=tuple(program.quadratic_cost.tolist()),
+        lower=tuple(program.lower.tolist()),
+        upper=tuple(program.upper.tolist()),
+        cash_lower=program.cash_lower,
+        cash_upper=program.cash_upper,
+        groups=tuple(events.GroupLimit(g.name, g.members, g.lower, g.upper) for g in program.groups),
+        turnover=program.turnover,
+        trade=tuple(program.trade.tolist()),
+        volatility=program.volatility,
+    )
+
+
+def program_of(evidence: Evidence) -> Program:
+    """The programme that an evidence record holds: the inverse of :func:`evidence_of`."""
+    f = evidence.factors
+    return Program(
+        assets=evidence.assets,
+        mean=np.array(evidence.mean),
+        factors=np.array(f.values, dtype=float).reshape(f.rows, f.columns),
+        idiosyncratic=np.array(evidence.idiosyncratic),
+        current=np.array(evidence.current),
+        risk_aversion=evidence.risk_aversion,
+        radius=evidence.radius,
+        mean_ambiguity=evidence.mean_ambiguity,
+        mean_evidence=evidence.mean_evidence,
+        linear_cost=np.array(evidence.linear_cost),
+        quadratic_cost=np.array(evidence.quadratic_cost),
+        lower=np.array(evidence.lower),
+        upper=np.array(evidence.upper),
+        cash_lower=evidence.cash_lower,
+        cash_upper=evidence.cash_upper,
+        groups=tuple(Group(g.name, tuple(g.members), g.lower, g.upper) for g in evidence.groups),
+        turnover=evidence.turnover,
+        trade=np.array(evidence.trade),
+        volatility=evidence.volatility,
+    )

@@ -1,0 +1,228 @@
+"""What a universe knows: regime, moments and volumes. Shared by all its portfolios."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.bars import Bar
+from stream_allocator.events import AssetEvidence
+from stream_allocator.moments import (
+    LongRunCovariance,
+    SegmentWindow,
+    blend,
+    confidence,
+    posterior_mean,
+)
+from stream_allocator.policy import MomentPolicy, RegimePolicy
+from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule
+from stream_allocator.state import Tree
+
+__all__ = ["Market", "MarketView"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+#: Assets whose own posterior is published with each regime update and decision.
+TOP_ASSETS = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketView:
+    """The universe after one closed bar. Volatilities are annual.
+
+    Attributes
+    ----------
+    segment : Segment
+    expected_run_length : float
+        Bars.
+    effective_sample_size : float
+        Bars of evidence in the present segment, ``1 / sum omega^2``.
+    segment_volatility, reference_volatility : float
+        Of the market return: the present segment's, and the long-run one.
+    confidence : float
+    confidence_factors : tuple of (str, float)
+    top_assets : tuple of AssetEvidence
+        Strongest evidence of a change first.
+    missing : tuple of str
+        Assets without a return in this bar.
+    """
+
+    segment: Segment
+    expected_run_length: float
+    effective_sample_size: float
+    segment_volatility: float
+    reference_volatility: float
+    confidence: float
+    confidence_factors: tuple[tuple[str, float], ...]
+    top_assets: tuple[AssetEvidence, ...]
+    missing: tuple[str, ...]
+
+
+class Market:
+    """Detectors and moments of one universe.
+
+    The detectors are one panel: a series for each asset, which moves at every tick, and one for the
+    market return (the mean of the returns that a bar has), which moves when a bar closes and decides the
+    universe's regime.
+
+    Parameters
+    ----------
+    assets : tuple of str
+    regime : RegimePolicy
+    moments : MomentPolicy
+    volume_half_life : float
+        Bars, for the average daily volume.
+    """
+
+    def __init__(
+        self, assets: tuple[str, ...], regime: RegimePolicy, moments: MomentPolicy, volume_half_life: float
+    ) -> None:
+        n = len(assets)
+        self._assets = assets
+        self._regime = regime
+        self._moments = moments
+        self._market = np.array([n], dtype=np.int64)
+        self._detectors = RunLengthPanel(
+            n + 1, hazard=1.0 / regime.mean_run, max_run=regime.max_run, warmup=regime.warmup
+        )
+        self._segmentation = Segmentation(
+            SegmentationRule(
+                threshold=regime.threshold,
+                horizon=regime.horizon,
+                dwell=regime.dwell,
+                cooldown=regime.cooldown,
+                stressed_enter=regime.stressed_enter,
+                stressed_exit=regime.stressed_exit,
+                calm_enter=regime.calm_enter,
+                calm_exit=regime.calm_exit,
+                evidence=regime.evidence,
+            )
+        )
+        self._long_run = LongRunCovariance(
+            n,
+            volatility_half_life=moments.volatility_half_life,
+            correlation_half_life=moments.correlation_half_life,
+            shrinkage=moments.shrinkage,
+        )
+        self._window = SegmentWindow(n, length=regime.max_run)
+        self._volume_decay = 0.5 ** (1.0 / volume_half_life)
+        self._volume = np.zeros(n)
+        self._volume_weight = np.zeros(n)
+        self._reference_decay = 0.5 ** (1.0 / regime.reference_half_life)
+        self._reference = np.zeros(2)
+        self._omega = np.full(1, 1.0)
+        self._covariance: Array | None = None
+
+    def tick(self, index: Index, returns: Array) -> None:
+        """Update the detectors of the named assets; NaN leaves a detector where it is."""
+        self._detectors.update(returns, index)
+
+    def close(self, bar: Bar) -> MarketView:
+        """Take in one closed bar."""
+        seen = np.isfinite(bar.returns)
+        if seen.any():
+            self._absorb(bar, seen)
+        return self._view(seen)
+
+    def _absorb(self, bar: Bar, seen: NDArray[np.bool_]) -> None:
+        market = float(bar.returns[seen].mean())
+        self._detectors.update(np.array([market]), self._market)
+        self._reference = self._reference_decay * self._reference + np.array([market * market, 1.0])
+        self._window.push(self._long_run.update(bar.returns))
+        traded = np.isfinite(bar.dollar_volumes)
+        decay = np.where(traded, self._volume_decay, 1.0)
+        self._volume = decay * self._volume + np.where(traded, bar.dollar_volumes, 0.0)
+        self._volume_weight = decay * self._volume_weight + traded
+        self._omega = self._detectors.survivor_weights(int(self._market[0]), self._window.count)
+        self._covariance = None
+
+    def _view(self, seen: NDArray[np.bool_]) -> MarketView:
+        m = int(self._market[0])
+        switch = self._detectors.probability_at_most(self._regime.horizon)
+        runs = self._detectors.map_run_length()
+        year = self._moments.periods_per_year
+        segment_volatility = float(np.sqrt(self._detectors.segment_variance()[m] * year))
+        total, weight = self._reference
+        reference_volatility = float(np.sqrt(total / weight * year)) if weight > 0 else 0.0
+        n_eff = self.effective_sample_size
+        segment = self._segmentation.step(
+            float(switch[m]), int(runs[m]), segment_volatility, reference_volatility, n_eff
+        )
+        value, factors = confidence(
+            effective_sample_size=n_eff,
+            evidence=self._regime.evidence,
+            switch_probability=float(switch[m]),
+            observed=float(seen.mean()),
+        )
+        n = len(self._assets)
+        order = np.lexsort((np.arange(n), -switch[:n]))[:TOP_ASSETS]
+        return MarketView(
+            segment=segment,
+            expected_run_length=float(self._detectors.expected_run_length()[m]),
+            effective_sample_size=n_eff,
+            segment_volatility=segment_volatility,
+            reference_volatility=reference_volatility,
+            confidence=value,
+            confidence_factors=tuple(factors.items()),
+            top_assets=tuple(AssetEvidence(self._assets[i], float(switch[i]), int(runs[i])) for i in order),
+            missing=tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
+        )
+
+    @property
+    def effective_sample_size(self) -> float:
+        """Bars of evidence in the present segment; at least one."""
+        return max(1.0, float(1.0 / np.square(self._omega).sum())) if self._window.count else 1.0
+
+    def covariance(self) -> Array:
+        """Annual covariance, shape (n, n): the long-run one and the present segment's, by evidence."""
+        if self._covariance is None:
+            per_bar = blend(
+                self._long_run.matrix(),
+                self._window.covariance(self._omega),
+                self.effective_sample_size,
+                self._moments.segment_strength,
+            )
+            self._covariance = per_bar * self._moments.periods_per_year
+        return self._covariance
+
+    def mean(self) -> tuple[Array, float]:
+        """Annual expected returns, shape (n,), and the years of evidence behind them."""
+        year = self._moments.periods_per_year
+        mean, years = posterior_mean(
+            self._window.mean(self._omega) * year,
+            self.effective_sample_size / year,
+            self._moments.premium,
+            self._moments.premium_years,
+        )
+        return mean, years
+
+    def average_volume(self) -> Array:
+        """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
+        known = self._volume_weight > 0
+        return np.where(known, self._volume / np.where(known, self._volume_weight, 1.0), np.nan)
+
+    def state(self) -> Tree:
+        """Everything needed to go on."""
+        return {
+            "detectors": self._detectors.state(),
+            "segmentation": self._segmentation.state(),
+            "long_run": self._long_run.state(),
+            "window": self._window.state(),
+            "volume": self._volume,
+            "volume_weight": self._volume_weight,
+            "reference": self._reference,
+            "omega": self._omega,
+        }
+
+    def load(self, state: Tree) -> None:
+        """Go on from what :meth:`state` described."""
+        self._detectors.load(state["detectors"])
+        self._segmentation.load(state["segmentation"])
+        self._long_run.load(state["long_run"])
+        self._window.load(state["window"])
+        self._volume = state["volume"]
+        self._volume_weight = state["volume_weight"]
+        self._reference = state["reference"]
+        self._omega = state["omega"]
+        self._covariance = None
