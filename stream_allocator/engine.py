@@ -201,7 +201,7 @@ class Engine:
                 label=view.segment.label,
                 switched=view.segment.switched,
                 switch_probability=view.segment.switch_probability,
-                map_run_length=view.segment.map_run_length,
+                map_run_length=int(view.segment.map_run_length),
                 expected_run_length=view.expected_run_length,
                 effective_sample_size=view.effective_sample_size,
                 segment_volatility=view.segment_volatility,

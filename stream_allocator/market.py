@@ -1,5 +1,6 @@
 """What a universe knows: regime, moments and volumes. Shared by all its portfolios."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from stream_allocator.moments import (
     SegmentWindow,
     blend,
     confidence,
-    posterior_mean,
+    shrunk_mean,
 )
 from stream_allocator.policy import MomentPolicy, RegimePolicy
 from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule
@@ -84,7 +85,11 @@ class Market:
         self._moments = moments
         self._market = np.array([n], dtype=np.int64)
         self._detectors = RunLengthPanel(
-            n + 1, hazard=1.0 / regime.mean_run, max_run=regime.max_run, warmup=regime.warmup
+            n + 1,
+            hazard=1.0 / regime.mean_run,
+            max_run=regime.max_run,
+            warmup=regime.warmup,
+            outlier_df=math.inf if regime.outlier_df is None else regime.outlier_df,
         )
         self._segmentation = Segmentation(
             SegmentationRule(
@@ -111,7 +116,7 @@ class Market:
         self._volume_weight = np.zeros(n)
         self._reference_decay = 0.5 ** (1.0 / regime.reference_half_life)
         self._reference = np.zeros(2)
-        self._omega = np.full(1, 1.0)
+        self._omega = np.zeros(1)
         self._covariance: Array | None = None
 
     def tick(self, index: Index, returns: Array) -> None:
@@ -129,12 +134,13 @@ class Market:
         market = float(bar.returns[seen].mean())
         self._detectors.update(np.array([market]), self._market)
         self._reference = self._reference_decay * self._reference + np.array([market * market, 1.0])
-        self._window.push(self._long_run.update(bar.returns))
+        self._long_run.update(bar.returns)
+        self._window.append(bar.returns)
         traded = np.isfinite(bar.dollar_volumes)
         decay = np.where(traded, self._volume_decay, 1.0)
         self._volume = decay * self._volume + np.where(traded, bar.dollar_volumes, 0.0)
         self._volume_weight = decay * self._volume_weight + traded
-        self._omega = self._detectors.survivor_weights(int(self._market[0]), self._window.count)
+        self._omega = self._detectors.survivor_weights(int(self._market[0]), len(self._window))
         self._covariance = None
 
     def _view(self, seen: NDArray[np.bool_]) -> MarketView:
@@ -150,10 +156,7 @@ class Market:
             float(switch[m]), int(runs[m]), segment_volatility, reference_volatility, n_eff
         )
         value, factors = confidence(
-            effective_sample_size=n_eff,
-            evidence=self._regime.evidence,
-            switch_probability=float(switch[m]),
-            observed=float(seen.mean()),
+            n_eff, 1.0 - float(switch[m]), float(seen.mean()), half_evidence=self._regime.evidence
         )
         n = len(self._assets)
         order = np.lexsort((np.arange(n), -switch[:n]))[:TOP_ASSETS]
@@ -171,8 +174,12 @@ class Market:
 
     @property
     def effective_sample_size(self) -> float:
-        """Bars of evidence in the present segment; at least one."""
-        return max(1.0, float(1.0 / np.square(self._omega).sum())) if self._window.count else 1.0
+        """Bars of evidence in the present segment, ``1 / sum omega^2``."""
+        return self._window.effective_sample_size(self._omega)
+
+    def _asset_evidence(self) -> Array:
+        """The same for each asset: less where returns were missing."""
+        return self.effective_sample_size * self._window.coverage(self._omega)
 
     def covariance(self) -> Array:
         """Annual covariance, shape (n, n): the long-run one and the present segment's, by evidence."""
@@ -180,7 +187,7 @@ class Market:
             per_bar = blend(
                 self._long_run.matrix(),
                 self._window.covariance(self._omega),
-                self.effective_sample_size,
+                self._asset_evidence(),
                 self._moments.segment_strength,
             )
             self._covariance = per_bar * self._moments.periods_per_year
@@ -189,13 +196,10 @@ class Market:
     def mean(self) -> tuple[Array, float]:
         """Annual expected returns, shape (n,), and the years of evidence behind them."""
         year = self._moments.periods_per_year
-        mean, years = posterior_mean(
-            self._window.mean(self._omega) * year,
-            self.effective_sample_size / year,
-            self._moments.premium,
-            self._moments.premium_years,
-        )
-        return mean, years
+        prior = self._moments.premium_years * year
+        sample = self._window.mean(self._omega)
+        mean, _ = shrunk_mean(self._moments.premium / year, sample, self._asset_evidence(), prior)
+        return mean * year, (prior + self.effective_sample_size) / year
 
     def average_volume(self) -> Array:
         """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
@@ -217,10 +221,10 @@ class Market:
 
     def load(self, state: Tree) -> None:
         """Go on from what :meth:`state` described."""
-        self._detectors.load(state["detectors"])
-        self._segmentation.load(state["segmentation"])
-        self._long_run.load(state["long_run"])
-        self._window.load(state["window"])
+        self._detectors = RunLengthPanel.from_state(state["detectors"])
+        self._segmentation = Segmentation.from_state(state["segmentation"])
+        self._long_run = LongRunCovariance.from_state(state["long_run"])
+        self._window = SegmentWindow.from_state(state["window"])
         self._volume = state["volume"]
         self._volume_weight = state["volume_weight"]
         self._reference = state["reference"]

@@ -57,6 +57,9 @@ class RegimePolicy(Section):
     evidence: Annotated[float, Field(ge=1.0, description="effective sample size below which: transition")] = (
         20
     )
+    outlier_df: Annotated[
+        float | None, Field(gt=0, description="degrees of freedom of the robust weights; null: Gaussian")
+    ] = 8
     stressed_enter: Annotated[float, Field(gt=1.0, description="segment over long-run volatility")] = 1.5
     stressed_exit: Positive = 1.25
     calm_enter: Positive = 0.75
