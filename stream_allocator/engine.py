@@ -5,6 +5,7 @@ the same order give the same bytes, and a restored snapshot goes on bit for bit.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -232,7 +233,7 @@ class Engine:
         if not ready or book.mode == "halted":
             return []
         held = book.weights
-        volatility = float(np.sqrt(max(0.0, held @ self._market.covariance() @ held)))
+        volatility = math.sqrt(max(0.0, float(held @ self._market.covariance() @ held)))
         trigger = book.trigger(
             self.bars,
             ready=ready,

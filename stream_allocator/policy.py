@@ -48,7 +48,7 @@ class RegimePolicy(Section):
     ] = 250
     max_run: Annotated[int, Field(ge=16, le=4096, description="longest run length kept apart, bars")] = 256
     warmup: Annotated[int, Field(ge=2, description="observations that set each detector's prior, bars")] = 60
-    horizon: Annotated[int, Field(ge=1, description="k of P(run length <= k), bars")] = 20
+    horizon: Annotated[int, Field(ge=1, description="k of P(run length <= k), bars")] = 60
     threshold: Annotated[float, Field(gt=0.5, lt=1.0, description="P(run length <= horizon) of a switch")] = (
         0.9
     )
@@ -57,6 +57,9 @@ class RegimePolicy(Section):
     evidence: Annotated[float, Field(ge=1.0, description="effective sample size below which: transition")] = (
         20
     )
+    reference_half_life: Annotated[
+        float, Field(gt=0, description="bars, of the long-run market volatility that labels compare with")
+    ] = 1250
     outlier_df: Annotated[
         float | None, Field(gt=0, description="degrees of freedom of the robust weights; null: Gaussian")
     ] = 8

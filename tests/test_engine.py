@@ -25,9 +25,9 @@ def history(bars=BARS, **kwargs):
 
 @pytest.fixture(scope="module")
 def outputs():
-    events = history(160, shift=100)
+    events = history(200, shift=100)
     events.insert(60, worlds.position(58, 0, [300, 300, 200, 100], cash=100))
-    events.insert(120, worlds.control(118, 0, "baseline"))
+    events.insert(170, worlds.control(168, 0, "baseline"))
     return worlds.drive(worlds.engine(), events)
 
 
@@ -68,7 +68,7 @@ def test_single_ticks_and_cross_sections_decide_alike():
 
 def test_one_regime_update_for_each_bar(outputs):
     updates = [o for o in outputs if isinstance(o, RegimeUpdate)]
-    assert [u.bar for u in updates] == list(range(160))
+    assert [u.bar for u in updates] == list(range(200))
     named = [d for u in updates for d in u.decisions]
     assert named == [a.decision_id for a in worlds.allocations(outputs)]
 
@@ -195,11 +195,11 @@ def test_a_gap_in_the_sequence_is_counted():
     ],
 )
 def test_a_bad_position_is_audited_and_rejected_and_holdings_stay(changes, code):
-    machine = worlds.engine()
+    machine = worlds.engine(schedule={"every": 1})
     worlds.drive(machine, history(30))
     entry, rejection = machine.apply(worlds.position(29, 0, [100, 100, 100, 100], **changes), 0)
     assert (entry.kind, entry.outcome, rejection.code) == ("position", code, code)
-    twin = worlds.engine()
+    twin = worlds.engine(schedule={"every": 1})
     worlds.drive(twin, history(30))
     machine_after, twin_after = (worlds.allocations(m.apply(GOOD, 30)) for m in (machine, twin))
     assert [a.weights for a in machine_after] == [a.weights for a in twin_after] != []
