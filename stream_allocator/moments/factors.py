@@ -1,0 +1,62 @@
+"""A covariance as a few factors and a diagonal: the form in which the programme is fast."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Least share of an asset's variance that stays its own: the programme divides by it.
+IDIOSYNCRATIC_FLOOR = 1e-8
+
+
+def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, FloatArray]:
+    """Sigma ~= F F' + diag(d), with the diagonal of Sigma kept.
+
+    The factors are the leading principal components of the correlation matrix, scaled back by the
+    volatilities: an asset counts by its correlations, not by its units.  d is the variance they leave.
+
+    Parameters
+    ----------
+    covariance : (n, n) array
+        Symmetric positive semi-definite; only the lower triangle is read.
+    factors : int
+        Number of factors k, at least 1; from n on the form is exact but for the floor on d.
+
+    Returns
+    -------
+    F : (n, min(k, n)) array
+        Loadings, the strongest factor first.  In each the largest entry is positive (of equals the first), so
+        that the sign does not depend on the linear algebra library.
+    d : (n,) array
+        Idiosyncratic variances: at least 1e-8 of the asset's variance, and 0 only where that is 0.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, not finite, has a negative diagonal, or k < 1.
+    """
+    sigma = np.asarray(covariance, np.float64)
+    if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.shape[0] == 0:
+        raise ValueError(f"covariance must be square and not empty, got {sigma.shape}")
+    if factors < 1:
+        raise ValueError(f"factors must be at least 1, got {factors}")
+    variance = np.diag(sigma).copy()
+    if not np.isfinite(sigma).all() or (variance < 0.0).any():
+        raise ValueError("covariance must be finite with a non-negative diagonal")
+    volatility = np.sqrt(variance)
+    inverse = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=volatility > 0.0)
+    eigenvalues, vectors = np.linalg.eigh((sigma * inverse[:, None]) * inverse[None, :])
+    kept = min(factors, len(sigma))
+    leading, vectors = eigenvalues[::-1][:kept], vectors[:, ::-1][:, :kept]
+    strongest = np.abs(vectors).argmax(axis=0)
+    sign = np.where(vectors[strongest, np.arange(kept)] < 0.0, -1.0, 1.0)
+    loadings = volatility[:, None] * vectors * (sign * np.sqrt(np.maximum(leading, 0.0)))
+    explained = np.einsum("ij,ij->i", loadings, loadings)
+    most = (1.0 - IDIOSYNCRATIC_FLOOR) * variance
+    # where factors explain all, their share shrinks a little rather than the variance growing
+    over = explained > most
+    loadings[over] *= np.sqrt(most[over] / explained[over])[:, None]
+    own = np.where(over, IDIOSYNCRATIC_FLOOR * variance, variance - explained)
+    return np.ascontiguousarray(loadings), own

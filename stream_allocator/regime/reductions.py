@@ -1,0 +1,135 @@
+"""What is read from the run-length posterior of a panel: compiled sums over runs, one pass each."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream_allocator.regime.kernel import (
+    ALPHA0,
+    COUNT,
+    DETECTING,
+    END,
+    FIRST,
+    LOCATION,
+    MAX_RUN,
+    MEAN,
+    PROBABILITY,
+    RATE,
+    SCALE,
+    sample_moments,
+    total,
+)
+from stream_allocator.regime.likelihood import FloatArray, IntArray, compiled
+
+
+@compiled
+def mass_at_most(k: int, runs: FloatArray, counters: IntArray, out: FloatArray) -> None:
+    """P(run length <= k) of each series that detects, else 0."""
+    for j in range(out.size):
+        out[j] = 0.0
+        if counters[j, DETECTING] == 1:
+            end = counters[j, END]
+            out[j] = min(total(runs[j, PROBABILITY, max(counters[j, FIRST], end - 1 - k) : end]), 1.0)
+
+
+@compiled
+def most_probable_length(runs: FloatArray, counters: IntArray, settings: FloatArray, out: IntArray) -> None:
+    """The run length >= 1 with the largest probability; of equals the longest."""
+    for j in range(out.size):
+        if counters[j, DETECTING] == 0:
+            out[j] = min(counters[j, COUNT], int(settings[MAX_RUN]))
+            continue
+        first, newborn = counters[j, FIRST], counters[j, END] - 1
+        best = first
+        for p in range(first + 1, newborn):
+            if runs[j, PROBABILITY, p] > runs[j, PROBABILITY, best]:
+                best = p
+        out[j] = newborn - best
+
+
+@compiled
+def mean_length(runs: FloatArray, counters: IntArray, settings: FloatArray, out: FloatArray) -> None:
+    """The expected run length."""
+    for j in range(out.size):
+        if counters[j, DETECTING] == 0:
+            out[j] = min(counters[j, COUNT], int(settings[MAX_RUN]))
+            continue
+        newborn = counters[j, END] - 1
+        expected = 0.0
+        for p in range(counters[j, FIRST], newborn):
+            expected += runs[j, PROBABILITY, p] * (newborn - p)
+        out[j] = expected
+
+
+@compiled
+def segment_moments(
+    runs: FloatArray,
+    counters: IntArray,
+    scalars: FloatArray,
+    recent: FloatArray,
+    settings: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+) -> None:
+    """Mean and variance of the present segment, weighted over the runs that have seen data."""
+    for j in range(mean.size):
+        if counters[j, DETECTING] == 0:
+            seen = min(counters[j, COUNT], recent.shape[1])
+            mean[j] = math.nan
+            variance[j] = math.nan
+            if seen > 0:
+                mean[j], deviation = sample_moments(recent[j, :seen])
+                if seen > 1:
+                    variance[j] = deviation * deviation
+            continue
+        first, newborn = counters[j, FIRST], counters[j, END] - 1
+        if newborn == first:  # nothing seen yet: the prior
+            mean[j] = scalars[j, LOCATION]
+            variance[j] = scalars[j, SCALE] ** 2
+            continue
+        mass = 0.0
+        average = 0.0
+        square = 0.0
+        for p in range(first, newborn):
+            weight = runs[j, PROBABILITY, p]
+            mass += weight
+            average += weight * runs[j, MEAN, p]
+            square += weight * runs[j, RATE, p] / (settings[ALPHA0] + 0.5 * (newborn - p))
+        mean[j] = scalars[j, LOCATION] + scalars[j, SCALE] * (average / mass)
+        variance[j] = scalars[j, SCALE] ** 2 * (square / mass)
+
+
+@compiled
+def survivors(runs: FloatArray, counters: IntArray, settings: FloatArray, j: int, out: FloatArray) -> None:
+    """Weights of the latest observations of series j, the newest first, summing to one (or all zero)."""
+    out[:] = 0.0
+    if counters[j, DETECTING] == 0:
+        seen = min(counters[j, COUNT], int(settings[MAX_RUN]), out.size)
+        for a in range(seen):
+            out[a] = 1.0 / seen
+        return
+    first, newborn = counters[j, FIRST], counters[j, END] - 1
+    weight = 0.0
+    for p in range(first, newborn):
+        length = newborn - p
+        weight += runs[j, PROBABILITY, p] / length
+        if length <= out.size:
+            out[length - 1] = weight
+    mass = total(out)
+    if mass > 0.0:
+        for a in range(out.size):
+            out[a] /= mass
+
+
+@compiled
+def effective_sizes(runs: FloatArray, counters: IntArray, settings: FloatArray, out: FloatArray) -> None:
+    """One over the sum of the squared survivor weights of each series; 0 without observations."""
+    omega = np.empty(int(settings[MAX_RUN]))
+    for j in range(out.size):
+        survivors(runs, counters, settings, j, omega)
+        squares = 0.0
+        for weight in omega:
+            squares += weight * weight
+        out[j] = 1.0 / squares if squares > 0.0 else 0.0
