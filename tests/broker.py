@@ -42,14 +42,14 @@ def wait_until_it_answers(bootstrap_servers: str, timeout: float) -> None:
 
     Raises
     ------
-    BrokerUnavailable
+    BrokerDied
         When none does in `timeout` seconds.
     """
     quiet = {"bootstrap.servers": bootstrap_servers, "log_level": 0}
     try:
         AdminClient(quiet).list_topics(timeout=timeout)
     except KafkaException as error:
-        raise BrokerUnavailable(f"no broker answers at {bootstrap_servers}: {error}") from None
+        raise BrokerDied(f"no broker answers at {bootstrap_servers}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -60,6 +60,8 @@ def running_broker() -> Iterator[Broker]:
     ------
     BrokerUnavailable
         When neither `KAFKA_BOOTSTRAP`, Docker nor Java can give one; the message says why.
+    BrokerDied
+        When one was named or started, and does not answer.
     """
     with contextlib.ExitStack() as stack:
         if servers := os.environ.get("KAFKA_BOOTSTRAP"):

@@ -1,13 +1,10 @@
 """Shared fixtures. Modules beside this file are importable by their own name."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("default")

@@ -18,7 +18,7 @@ class BrokerUnavailable(RuntimeError):
 
 
 class BrokerDied(RuntimeError):
-    """The broker ended, or did not come up in time; the message ends with its last words."""
+    """A broker that should be there ended, or does not answer in time; the message has its last words."""
 
 
 def free_ports(count: int) -> list[int]:

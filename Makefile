@@ -1,0 +1,55 @@
+# make test, make demo: all that a newcomer needs. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo lint chart compose image kafka lock clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(READY)  ## .venv with the locked dependencies and the package
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(READY)  ## all tests with coverage; PYTEST_ARGS goes to pytest
+	$(BIN)/python -m pytest -rs --cov=stream_allocator --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+demo: $(READY)  ## the whole stream on this machine; DEMO_ARGS goes to the demo
+	$(BIN)/stream-allocator demo $(DEMO_ARGS)
+
+lint: $(READY)  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+chart: $(READY)  ## lint, render and validate the Helm chart
+	BIN=$(BIN) .ci/chart
+
+compose:  ## validate docker-compose.yml
+	.ci/compose
+
+image:  ## the service's container image
+	docker build -t stream-allocator:0.1.0 .
+
+kafka: $(READY)  ## a Kafka broker for this machine, until interrupted
+	$(BIN)/python tests/broker.py serve
+
+# uv is a tool of this target alone, so it has a place of its own under build/
+lock:  ## renew requirements/*.txt
+	test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv; }
+	build/uv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
+	    --quiet --output-file requirements/runtime.txt
+	build/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-header --quiet --output-file requirements/dev.txt
+
+clean:  ## everything that can be made again
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

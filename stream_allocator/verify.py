@@ -1,0 +1,107 @@
+"""Checks one decision from its two published records alone: no engine, no solver, no trust."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_allocator.allocate import certificate, objective_terms
+from stream_allocator.codec import digest, encode
+from stream_allocator.decision import program_of
+from stream_allocator.events import Allocation, Evidence
+
+__all__ = ["GAP_TOLERANCE", "PRIMAL_TOLERANCE", "Check", "Verdict", "verify"]
+
+#: Violation of any limit, in units of NAV: a hundredth of a cent on a million.
+PRIMAL_TOLERANCE = 1e-9
+#: Duality gap relative to the objective; the objective is a rate a year of a few per cent.
+GAP_TOLERANCE = 1e-6
+#: Published against recomputed numbers: a few roundings of float64.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One claim about a decision and whether it holds."""
+
+    claim: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks of one decision."""
+
+    decision_id: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every claim holds."""
+        return all(c.holds for c in self.checks)
+
+    def summary(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "decision_id": self.decision_id,
+            "passed": self.passed,
+            "checks": [{"claim": c.claim, "holds": c.holds, "detail": c.detail} for c in self.checks],
+        }
+
+    def text(self) -> str:
+        """For people, one line a check."""
+        return "\n".join(f"{'✓' if c.holds else '✗'} {c.claim}: {c.detail}" for c in self.checks)
+
+
+def verify(allocation: Allocation, evidence: Evidence) -> Verdict:
+    """Recompute what an allocation claims from the numbers of its evidence.
+
+    The turnover and participation limits must hold on every rung. Box, group, cash and volatility limits
+    and the duality gap are claims of the rung ``robust`` alone: the others answer when the programme has
+    no solution, and say so.
+    """
+    program = program_of(evidence)
+    weights = np.array([w.target for w in allocation.weights])
+    prices = {limit.name: limit.shadow_price for limit in allocation.limits if limit.shadow_price != 0.0}
+    proof = certificate(program, weights, prices)
+    checks = [
+        Check(
+            "the evidence is the one that the allocation names",
+            digest(encode(evidence)) == allocation.evidence_digest
+            and evidence.decision_id == allocation.decision_id
+            and evidence.assets == tuple(w.asset for w in allocation.weights),
+            f"SHA-256 {allocation.evidence_digest[:12]}…",
+        )
+    ]
+    trade = np.abs(weights - program.current)
+    excess = max(float(trade.sum()) - program.turnover, float(np.max(trade - program.trade)))
+    checks.append(
+        Check(
+            "turnover and participation hold",
+            excess <= PRIMAL_TOLERANCE,
+            f"worst excess {max(excess, 0.0):.1e}",
+        )
+    )
+    total = float(weights.sum()) + allocation.cash
+    checks.append(Check("weights and cash add up to one", abs(total - 1.0) <= ROUNDING, f"{total:.12f}"))
+    terms = sum(objective_terms(program, weights).values())
+    scale = max(abs(proof.objective), 1e-6)
+    checks.append(
+        Check(
+            "the published objective is the recomputed one",
+            abs(allocation.objective.value - terms) <= ROUNDING * scale,
+            f"{allocation.objective.value:.10f} a year",
+        )
+    )
+    if allocation.rung == "robust":
+        checks.append(
+            Check("no limit is violated", proof.primal <= PRIMAL_TOLERANCE, f"worst {proof.primal:.1e}")
+        )
+        checks.append(
+            Check(
+                "no other weights could be better by more than the gap",
+                proof.gap <= GAP_TOLERANCE * scale,
+                f"gap {proof.gap:.1e} a year, {proof.gap / scale:.1e} of the objective",
+            )
+        )
+    return Verdict(allocation.decision_id, tuple(checks))

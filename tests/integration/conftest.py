@@ -1,0 +1,37 @@
+"""One real Kafka broker for the session's integration tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from broker import Broker, BrokerUnavailable, running_broker
+
+FOUND: list[str] = []  # what the broker of this session was, for the closing summary
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A broker with `.bootstrap_servers`. None to be had: the test is skipped, and fails under CI."""
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(running_broker())
+        except BrokerUnavailable as reason:
+            FOUND.append(f"none ({reason})")
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"no Kafka broker, and under CI there must be one: {reason}", pytrace=False)
+            pytest.skip(f"no Kafka broker: {reason}")
+        FOUND.append(broker.description)
+        yield broker
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for broker in FOUND:
+        terminalreporter.write_line(f"Kafka broker: {broker}")
