@@ -46,6 +46,12 @@ def _topology(path: Path, bootstrap: str | None = None) -> Any:
     return topology if bootstrap is None else topology.at(bootstrap)
 
 
+def _log(topology: Any, archive: Path | None) -> Any:
+    from stream_allocator.replay import read_archive, read_topics
+
+    return read_topics(topology) if archive is None else read_archive(archive)
+
+
 def _stop_event() -> threading.Event:
     """Set by SIGTERM and SIGINT."""
     stop = threading.Event()
@@ -135,11 +141,11 @@ def replay(
 ) -> None:
     """Re-run recorded topics and say whether every decision is byte-identical. Exit code 1 if not."""
     from stream_allocator.policy import load_policy
-    from stream_allocator.replay import replay_archive, replay_topics
+    from stream_allocator.replay import replay as run_replay
 
     loaded = _topology(topology, bootstrap)
     other = load_policy(policy) if policy else None
-    result = replay_archive(loaded, archive, other) if archive else replay_topics(loaded, other)
+    result = run_replay(loaded, _log(loaded, archive), other)
     print(json.dumps(result.summary(), sort_keys=True)) if as_json else out.print(result.text())
     raise typer.Exit(0 if result.identical or other is not None else 1)
 
@@ -151,9 +157,9 @@ def record(
     bootstrap: Bootstrap = None,
 ) -> None:
     """Copy the topics into an archive that `replay --archive` reads."""
-    from stream_allocator.replay import record_topics
+    from stream_allocator.replay import read_topics, write_archive
 
-    for name, count in record_topics(_topology(topology, bootstrap), archive).items():
+    for name, count in write_archive(read_topics(_topology(topology, bootstrap)), archive).items():
         out.print(f"{name}: {count} records")
 
 
@@ -167,14 +173,16 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Explain one decision in words, and check its certificate from the two published records alone."""
-    from stream_allocator.inspect import find_decision, recheck
+    from stream_allocator.replay import find_decision
+    from stream_allocator.verify import verify
 
-    allocation, evidence = find_decision(_topology(topology, bootstrap), archive, decision, portfolio)
-    verdict = recheck(allocation, evidence)
+    loaded = _topology(topology, bootstrap)
+    allocation, evidence = find_decision(loaded, _log(loaded, archive), decision, portfolio)
+    verdict = verify(allocation, evidence)
     if as_json:
         from stream_allocator.explain import structured
 
-        print(json.dumps(structured(allocation, evidence) | {"recheck": verdict.summary()}, sort_keys=True))
+        print(json.dumps(structured(allocation, evidence) | {"verdict": verdict.summary()}, sort_keys=True))
     else:
         from stream_allocator.explain import sentences
 

@@ -21,7 +21,7 @@ from stream_allocator.allocate import (
 from stream_allocator.allocate import decide as climb
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
-from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Trigger
+from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Rung, Trigger
 from stream_allocator.market import Market, MarketView
 from stream_allocator.moments import factor_form, radius
 from stream_allocator.policy import Policy
@@ -114,7 +114,7 @@ def decide(
         paths.append((BASELINE, True))
     records = []
     for allocator, executable in paths:
-        force = "baseline" if allocator == BASELINE else None
+        force: Rung | None = "baseline" if allocator == BASELINE else None
         decision = climb(program, baseline=book.policy.baseline, force=force)
         if executable:
             book.executed(decision.weights, float(np.abs(decision.weights - program.current).sum()))
@@ -213,7 +213,10 @@ def publish(
             traded=float(np.abs(weights - current).sum()),
             bucket=book.bucket.level,
         ),
-        limits=tuple(limit_states(program, weights, multipliers)),
+        limits=tuple(
+            events.LimitState(x.name, x.kind, x.scope, x.bound, x.value, x.shadow_price, x.binding)
+            for x in limit_states(program, weights, multipliers)
+        ),
         certificate=events.CertificateValues(
             proof.primal, proof.dual, proof.gap, proof.objective, proof.bound
         ),

@@ -88,6 +88,11 @@ class Engine:
         return self._chain.head
 
     @property
+    def audit_entries(self) -> int:
+        """Length of the audit chain."""
+        return self._chain.index
+
+    @property
     def event_time(self) -> int:
         """The last closed bar, microseconds; -1 before the first."""
         return self._bars.closed

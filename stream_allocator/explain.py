@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from stream_allocator.events import Allocation, Evidence, LimitState, NamedValue
+from stream_allocator.events import Allocation, Evidence, LimitState, NamedValue, Weight
 
 __all__ = ["Section", "sections", "sentences", "structured", "term_name"]
 
@@ -66,7 +66,7 @@ _TERMS = {
 _FACTORS = {
     "evidence": "amount of evidence in the present segment",
     "segment": "certainty that no change has just happened",
-    "coverage": "share of assets that reported",
+    "data": "share of assets that reported",
 }
 
 
@@ -92,7 +92,10 @@ def sentences(allocation: Allocation, evidence: Evidence | None = None) -> list[
 
 
 def structured(allocation: Allocation, evidence: Evidence | None = None) -> dict[str, Any]:
-    """The same for a program: sections of sentences, and the numbers that they speak of."""
+    """The same for a program: sections of sentences, and the numbers that they speak of.
+
+    JSON has no NaN and no infinity: such numbers are null.
+    """
     return {
         "decision_id": allocation.decision_id,
         "universe": allocation.universe,
@@ -103,12 +106,15 @@ def structured(allocation: Allocation, evidence: Evidence | None = None) -> dict
         "mode": allocation.mode,
         "executable": allocation.executable,
         "regime": allocation.regime.label,
-        "confidence": allocation.confidence.value,
-        "turnover": {"granted": allocation.turnover.granted, "traded": allocation.turnover.traded},
-        "trades": {w.asset: w.trade for w in _trades(allocation)},
-        "shadow_prices": {x.name: x.shadow_price for x in allocation.limits if x.binding},
-        "objective": {term.name: term.value for term in allocation.objective.terms},
-        "gap": allocation.certificate.gap,
+        "confidence": _number(allocation.confidence.value),
+        "turnover": {
+            "granted": _number(allocation.turnover.granted),
+            "traded": _number(allocation.turnover.traded),
+        },
+        "trades": {w.asset: _number(w.trade) for w in _trades(allocation)},
+        "shadow_prices": {x.name: _number(x.shadow_price) for x in allocation.limits if x.binding},
+        "objective": {term.name: _number(term.value) for term in allocation.objective.terms},
+        "gap": _number(allocation.certificate.gap),
         "sections": [
             {"title": s.title, "sentences": list(s.sentences)} for s in sections(allocation, evidence)
         ],
@@ -201,8 +207,8 @@ def _binding(a: Allocation) -> list[str]:
             what = _LIMITS.get(x.kind, "{name} binds").format(scope=x.scope, name=x.name)
             unit = "by one point a year" if x.kind == "volatility" else "by 1% of NAV"
             said.append(
-                f"{what[0].upper()}{what[1:]}, {_bound(x)}: relaxing it {unit} would improve the objective by "
-                f"{_basis_points(x.shadow_price * 0.01)} a year."
+                f"{what[:1].upper()}{what[1:]}, {_bound(x)}: relaxing it {unit} would improve the objective "
+                f"by {_basis_points(x.shadow_price * 0.01)} a year."
             )
     if free:
         said.append(f"Touched without a price: {', '.join(x.name for x in free)}.")
@@ -210,7 +216,7 @@ def _binding(a: Allocation) -> list[str]:
         said.append("No limit binds: the weights are where the objective wants them.")
     near = sorted((x for x in a.limits if not x.binding), key=_slack)[:NEAREST]
     for x in near:
-        said.append(f"Near, but not binding: {x.name} at {_percent(x.value)} of {_percent(x.bound)}.")
+        said.append(f"Near, but not binding: {x.name} at {_percent(x.value)}, bound {_bound(x)}.")
     return said
 
 
@@ -253,9 +259,9 @@ def _confidence(a: Allocation) -> list[str]:
 def _proof(a: Allocation) -> list[str]:
     c, s = a.certificate, a.solver
     said = [
-        f"The worst violation of any limit is {c.primal:.1e} of NAV.",
-        f"The objective {c.objective:.6f} lies {c.gap:.1e} above a lower bound that no portfolio inside the "
-        f"limits can beat.",
+        f"The worst violation of any limit is {_tiny(c.primal)} of NAV.",
+        f"The objective {c.objective:.6f} lies {_tiny(c.gap)} above a lower bound that no portfolio inside "
+        f"the limits can beat.",
     ]
     if s.programmes:
         said.append(
@@ -267,7 +273,7 @@ def _proof(a: Allocation) -> list[str]:
     return said
 
 
-def _trades(a: Allocation) -> list[Any]:
+def _trades(a: Allocation) -> list[Weight]:
     """Trades, largest first."""
     moved = [w for w in a.weights if abs(w.trade) > NO_TRADE]
     return sorted(moved, key=lambda w: (-abs(w.trade), w.asset))
@@ -283,7 +289,7 @@ def _bound(x: LimitState) -> str:
 
 def _factor(f: NamedValue) -> str:
     name = _FACTORS.get(f.name, f.name.replace("_", " "))
-    return name[0].upper() + name[1:]
+    return name[:1].upper() + name[1:]
 
 
 def _percent(x: float, digits: int = 1) -> str:
@@ -292,10 +298,20 @@ def _percent(x: float, digits: int = 1) -> str:
     return f"{x * 100:.{digits}f}%".replace("-0.0%", "0.0%")
 
 
+def _tiny(x: float) -> str:
+    return "0" if x == 0.0 else f"{x:.0e}"
+
+
 def _basis_points(x: float) -> str:
     return f"{x * 1e4:.3g} bp"
 
 
+def _number(x: float) -> float | None:
+    return x if math.isfinite(x) else None
+
+
 def _bars(n: float) -> str:
+    if not math.isfinite(n):
+        return "an unknown number of bars"
     whole = round(n)
     return f"{whole} bar" if whole == 1 else f"{whole} bars"

@@ -194,11 +194,6 @@ class Topology(Section):
             raise ValueError(f"universes are named twice: {', '.join(twice)}")
         return self
 
-    @property
-    def bootstrap(self) -> str:
-        """Bootstrap servers; the variable STREAM_ALLOCATOR_BOOTSTRAP wins over the file."""
-        return os.environ.get("STREAM_ALLOCATOR_BOOTSTRAP", self.bootstrap_servers)
-
     def at(self, bootstrap_servers: str) -> "Topology":
         """The same topology on another broker."""
         other = self.model_copy(update={"bootstrap_servers": bootstrap_servers})

@@ -137,6 +137,7 @@ def test_the_audit_chain_is_unbroken_and_holds_every_decision(outputs):
 
 GOOD = worlds.tick(30, [0.01, 0.01, 0.01, 0.01])
 
+
 @pytest.mark.parametrize(
     ("event", "code"),
     [

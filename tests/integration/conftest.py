@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from broker import Broker, BrokerUnavailable, running_broker
 
 FOUND: list[str] = []  # what the broker of this session was, for the closing summary

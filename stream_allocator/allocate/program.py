@@ -1,0 +1,208 @@
+"""The numbers of one decision: everything that is needed to solve it, or to check an answer to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Group", "Program", "ProgramError"]
+
+Array = NDArray[np.float64]
+
+
+class ProgramError(ValueError):
+    """A programme whose numbers cannot be used; names the field, the asset and what is allowed.
+
+    Attributes
+    ----------
+    field : str
+        The field of :class:`Program` that is wrong.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Bounds on the sum of some weights.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the programme's groups.
+    members : tuple of int
+        Positions in ``Program.assets``, each at most once.
+    lower, upper : float
+        lower <= sum of the members' weights <= upper; infinite where there is no bound.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    r"""One decision's data.  All quantities are annual, all weights in units of NAV.
+
+    .. math::
+        \min_w\; -\mu'w + \kappa\sqrt{w'\Omega w}
+        + \frac{\gamma}{2}\bigl(\sqrt{w'\Sigma w} + \sqrt{\delta}\,\|w\|_2\bigr)^2
+        + \sum_i c_i |w_i - w^0_i| + \sum_i q_i (w_i - w^0_i)^2
+
+    with :math:`\Sigma = FF' + \mathrm{diag}(d)` and :math:`\Omega = \Sigma/\text{mean\_evidence}`, subject to
+    the box, cash :math:`1 - \sum_i w_i` in its interval, groups, :math:`\sum_i|w_i - w^0_i| \le \tau`,
+    :math:`|w_i - w^0_i| \le \text{trade}_i` and :math:`\sqrt{w'\Sigma w} \le` volatility.
+
+    Attributes
+    ----------
+    assets : tuple of str
+        Unique names, n of them.
+    mean : (n,) array
+        Expected excess returns.
+    factors : (n, k) array
+        F; k may be 0.
+    idiosyncratic : (n,) array
+        d >= 0.
+    current : (n,) array
+        The weights held, w0.
+    risk_aversion : float
+        gamma > 0.
+    radius : float
+        delta >= 0, the squared Wasserstein-2 radius: its root multiplies the norm of w.
+    mean_ambiguity : float
+        kappa >= 0, in standard errors of the mean.
+    mean_evidence : float
+        Years of evidence behind the mean, > 0.
+    linear_cost, quadratic_cost : (n,) arrays
+        c >= 0 and q >= 0, amortised to a year.
+    lower, upper : (n,) arrays
+        The box; finite.
+    cash_lower, cash_upper : float
+        Bounds of 1 - sum(w).
+    groups : tuple of Group
+        May overlap.
+    turnover : float
+        tau >= 0, or infinity.
+    trade : (n,) array
+        Largest trade that liquidity allows, >= 0, infinity where volume is unknown.
+    volatility : float
+        Cap on sqrt(w' Sigma w), > 0, or infinity.
+
+    Raises
+    ------
+    ProgramError
+        For a wrong shape, a number that is not finite where it must be, a negative or crossed bound.
+
+    Notes
+    -----
+    Arrays are copied to read-only float64, so a programme never changes under its certificate.
+    """
+
+    assets: tuple[str, ...]
+    mean: Array
+    factors: Array
+    idiosyncratic: Array
+    current: Array
+    risk_aversion: float
+    radius: float
+    mean_ambiguity: float
+    mean_evidence: float
+    linear_cost: Array
+    quadratic_cost: Array
+    lower: Array
+    upper: Array
+    cash_lower: float
+    cash_upper: float
+    groups: tuple[Group, ...]
+    turnover: float
+    trade: Array
+    volatility: float
+
+    def __post_init__(self) -> None:
+        assets = tuple(self.assets)
+        object.__setattr__(self, "assets", assets)
+        if not assets:
+            raise ProgramError("assets", "at least one asset is needed")
+        if len(set(assets)) != len(assets):
+            twice = sorted({a for a in assets if assets.count(a) > 1})
+            raise ProgramError("assets", f"names must be unique, repeated: {', '.join(twice)}")
+        self._arrays(len(assets))
+        self._scalars()
+        crossed = np.flatnonzero(self.lower > self.upper)
+        if crossed.size:
+            i = int(crossed[0])
+            raise ProgramError(
+                "lower", f"{assets[i]}: must not be above upper, got {self.lower[i]} and {self.upper[i]}"
+            )
+        if self.cash_lower > self.cash_upper:
+            raise ProgramError(
+                "cash_lower", f"must not be above cash_upper, got {self.cash_lower} and {self.cash_upper}"
+            )
+        self._check_groups(len(assets))
+
+    def _arrays(self, n: int) -> None:
+        nonnegative = {"idiosyncratic", "linear_cost", "quadratic_cost", "trade"}
+        for field in fields(self):
+            if field.type != "Array":
+                continue
+            name = field.name
+            value = np.array(getattr(self, name), dtype=np.float64, order="C")
+            shape_is_right = value.ndim == 2 and len(value) == n if name == "factors" else value.shape == (n,)
+            if not shape_is_right:
+                wanted = f"({n}, k)" if name == "factors" else f"({n},)"
+                raise ProgramError(name, f"must have shape {wanted}, got {value.shape}")
+            bad = np.isnan(value) if name == "trade" else ~np.isfinite(value)
+            if name in nonnegative:
+                bad |= value < 0.0
+            if bad.any():
+                where = np.argwhere(bad)[0]
+                kind = "not NaN" if name == "trade" else "finite"
+                sign = " and not negative" if name in nonnegative else ""
+                raise ProgramError(
+                    name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
+                )
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+    def _scalars(self) -> None:
+        allowed: dict[str, tuple[str, Callable[[float], bool]]] = {
+            "risk_aversion": ("finite and positive", lambda x: math.isfinite(x) and x > 0.0),
+            "radius": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
+            "mean_ambiguity": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
+            "mean_evidence": ("finite and positive", lambda x: math.isfinite(x) and x > 0.0),
+            "cash_lower": ("finite", math.isfinite),
+            "cash_upper": ("finite", math.isfinite),
+            "turnover": ("not negative, or infinity", lambda x: x >= 0.0),
+            "volatility": ("positive, or infinity", lambda x: x > 0.0),
+        }
+        for name, (words, holds) in allowed.items():
+            value = float(getattr(self, name))
+            if not holds(value):
+                raise ProgramError(name, f"must be {words}, got {value}")
+            object.__setattr__(self, name, value)
+
+    def _check_groups(self, n: int) -> None:
+        groups = tuple(self.groups)
+        object.__setattr__(self, "groups", groups)
+        seen: set[str] = set()
+        for group in groups:
+            if group.name in seen:
+                raise ProgramError("groups", f"{group.name}: the name is used twice")
+            seen.add(group.name)
+            if len(set(group.members)) != len(group.members) or not group.members:
+                raise ProgramError("groups", f"{group.name}: members must be some assets, each once")
+            if not all(0 <= i < n for i in group.members):
+                raise ProgramError("groups", f"{group.name}: members must be positions below {n}")
+            if not group.lower <= group.upper:
+                raise ProgramError(
+                    "groups",
+                    f"{group.name}: lower must not be above upper, got {group.lower} and {group.upper}",
+                )

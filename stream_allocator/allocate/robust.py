@@ -1,0 +1,120 @@
+r"""The convex part of the objective: mean, the two root terms, quadratic cost; its slope and curvature.
+
+With :math:`\sigma = \sqrt{w'\Sigma w}`, :math:`\nu = \|w\|_2`, :math:`r = \sqrt\delta` and
+:math:`k = \kappa/\sqrt{\text{mean\_evidence}}` (as :math:`\Omega` is a multiple of :math:`\Sigma`)
+
+.. math:: h(w) = -\mu'w + k\sigma + \tfrac{\gamma}{2}(\sigma + r\nu)^2 + \sum_i q_i (w_i - w^0_i)^2 .
+
+The middle term is the worst case of the variance over a Wasserstein-2 ball of radius r around the returns
+(Blanchet, Chen & Zhou 2022).  The only kink is where :math:`\sigma = 0`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.allocate.program import Array, Program
+
+__all__ = ["RootTerms", "covariance", "gradient", "hessian", "kink", "root_terms", "volatility"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RootTerms:
+    """What the root terms need of w: Sigma w, sigma and the norm, with r and k beside them."""
+
+    marginal: Array
+    sigma: float
+    norm: float
+    r: float
+    k: float
+
+
+def covariance(program: Program) -> Array:
+    """Sigma = F F' + diag(d), dense, shape (n, n)."""
+    sigma: Array = program.factors @ program.factors.T
+    sigma.flat[:: len(sigma) + 1] += program.idiosyncratic
+    return sigma
+
+
+def volatility(program: Program, weights: Array) -> float:
+    """sqrt(w' Sigma w)."""
+    y = program.factors.T @ weights
+    return math.sqrt(float(y @ y) + float(weights @ (program.idiosyncratic * weights)))
+
+
+def root_terms(program: Program, weights: Array) -> RootTerms:
+    """The pieces of the root terms at ``weights``."""
+    y = program.factors.T @ weights
+    return RootTerms(
+        marginal=program.factors @ y + program.idiosyncratic * weights,
+        sigma=math.sqrt(float(y @ y) + float(weights @ (program.idiosyncratic * weights))),
+        norm=math.sqrt(float(weights @ weights)),
+        r=math.sqrt(program.radius),
+        k=program.mean_ambiguity / math.sqrt(program.mean_evidence),
+    )
+
+
+def kink(program: Program, at: RootTerms) -> float:
+    """Size of the kink at sigma = 0: what multiplies sigma to first order there; 0 where h is smooth."""
+    if at.sigma > 0.0:
+        return 0.0
+    return at.k + program.risk_aversion * at.r * at.norm
+
+
+def gradient(program: Program, weights: Array, at: RootTerms) -> Array:
+    """Slope of h, shape (n,); at sigma = 0 the slope of the part without the kink."""
+    g: Array = -program.mean + 2.0 * program.quadratic_cost * (weights - program.current)
+    robust = at.sigma + at.r * at.norm
+    if at.sigma > 0.0:
+        g += ((at.k + program.risk_aversion * robust) / at.sigma) * at.marginal
+    if at.norm > 0.0:
+        g += (program.risk_aversion * robust * at.r / at.norm) * weights
+    return g
+
+
+def hessian(
+    program: Program, weights: Array, at: RootTerms, sigma: Array, free: NDArray[np.intp], extra: float
+) -> Array:
+    """Curvature of h + extra/2 w' Sigma w over some assets.
+
+    Parameters
+    ----------
+    sigma : (n, n) array
+        :func:`covariance` of the programme.
+    free : (m,) array of int
+        The assets.
+    extra : float
+        psi, the multiplier of the volatility cap.
+
+    Returns
+    -------
+    (m, m) array
+        Positive semi-definite.
+    """
+    gamma, r = program.risk_aversion, at.r
+    s, w = at.marginal[free], weights[free]
+    h: Array = sigma[np.ix_(free, free)]
+    tilt = r * w / at.norm if at.norm > 0.0 else np.zeros_like(w)
+    robust = at.sigma + r * at.norm
+    if at.sigma > 0.0:
+        a = (at.k + gamma * robust) / at.sigma
+        p = s / at.sigma
+        h *= a + extra
+        h -= a * np.outer(p, p)
+        tilt_and_risk = p + tilt
+    else:
+        h *= gamma + extra
+        tilt_and_risk = tilt
+    if at.norm > 0.0:
+        u = w / at.norm
+        b = gamma * robust * r / at.norm
+        h -= b * np.outer(u, u)
+        h += gamma * np.outer(tilt_and_risk, tilt_and_risk)
+    else:
+        b = gamma * r * r
+    h.flat[:: len(free) + 1] += b + 2.0 * program.quadratic_cost[free]
+    return h

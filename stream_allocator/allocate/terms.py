@@ -1,0 +1,44 @@
+"""The objective as named terms that add up to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_allocator.allocate.program import Array, Program
+from stream_allocator.allocate.robust import root_terms
+
+__all__ = ["objective", "objective_terms"]
+
+
+def objective_terms(program: Program, weights: Array) -> dict[str, float]:
+    r"""The objective's terms at ``weights``, each per year.
+
+    Parameters
+    ----------
+    program : Program
+    weights : (n,) array
+
+    Returns
+    -------
+    dict of str to float
+        In this order: ``expected_return`` :math:`-\mu'w`; ``risk`` :math:`\frac\gamma2 w'\Sigma w`;
+        ``mean_ambiguity`` :math:`\kappa\sqrt{w'\Omega w}`; ``covariance_ambiguity``, what the worst case
+        over the Wasserstein ball adds to the risk, :math:`\gamma(r\sigma\nu + r^2\nu^2/2)`;
+        ``linear_cost``; ``quadratic_cost``.  Their sum is the objective.
+    """
+    at = root_terms(program, weights)
+    gamma = program.risk_aversion
+    trade = weights - program.current
+    return {
+        "expected_return": -float(program.mean @ weights),
+        "risk": 0.5 * gamma * at.sigma * at.sigma,
+        "mean_ambiguity": at.k * at.sigma,
+        "covariance_ambiguity": gamma * at.r * at.norm * (at.sigma + 0.5 * at.r * at.norm),
+        "linear_cost": float(program.linear_cost @ np.abs(trade)),
+        "quadratic_cost": float(program.quadratic_cost @ (trade * trade)),
+    }
+
+
+def objective(program: Program, weights: Array) -> float:
+    """The objective at ``weights``: the sum of :func:`objective_terms`."""
+    return sum(objective_terms(program, weights).values())

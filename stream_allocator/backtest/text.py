@@ -1,0 +1,36 @@
+"""The summary for a terminal."""
+
+from rich.table import Table
+
+from stream_allocator.backtest.summary import Summary
+
+__all__ = ["table"]
+
+
+def table(summary: Summary) -> Table:
+    """The comparison, and below it what the allocator did."""
+    result = Table(
+        title=f"{summary.allocator.name} beside static portfolios, net of costs", title_style="bold"
+    )
+    result.add_column("portfolio")
+    for name in ("return", "volatility", "Sharpe", "worst drawdown", "turnover a year"):
+        result.add_column(name, justify="right")
+    for i, row in enumerate(summary.rows):
+        m = row.metrics
+        result.add_row(
+            row.name,
+            f"{m.annual_return:.1%}",
+            f"{m.volatility:.1%}",
+            f"{m.sharpe:.2f}",
+            f"{m.max_drawdown:.1%}",
+            f"{m.turnover:.2f}",
+            style="bold" if i == 0 else None,
+            end_section=i == 0,
+        )
+    rungs = ", ".join(f"{count} {rung}" for rung, count in summary.rungs.items())
+    result.caption = (
+        f"{summary.decisions} decisions ({rungs}), {summary.switches} regime switches, worst violation: "
+        f"{summary.worst_trade:.0e} of a trade limit, {summary.worst_holdings:.0e} of a holding limit"
+    )
+    result.caption_justify = "left"
+    return result

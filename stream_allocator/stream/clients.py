@@ -1,0 +1,81 @@
+"""Settings of every Kafka client, measured where a number is not the default (docs/operations.md)."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from stream_allocator.topology import Topology
+
+__all__ = ["FETCH_WAIT_VARIABLE", "consumer_settings", "producer_settings"]
+
+#: Milliseconds that a broker may hold an empty fetch. The embedded broker sleeps the whole time, so the
+#: demo sets 1; a real broker answers as soon as there is data.
+FETCH_WAIT_VARIABLE = "STREAM_ALLOCATOR_FETCH_WAIT_MS"
+
+
+def _common(topology: Topology) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": topology.bootstrap_servers,
+        "client.id": "stream-allocator",
+        **topology.security.client_settings(),
+    }
+
+
+def producer_settings(topology: Topology, transactional_id: str | None = None) -> dict[str, Any]:
+    """Settings of a producer; with ``transactional_id`` of a transactional one.
+
+    The default ``retry.backoff.ms`` of 100 stalls back-to-back transactions (84 to 95 ms each instead of
+    3): the coordinator refuses a new one until the last marker is written, and the client backs off.
+    """
+    settings = _common(topology) | {
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": 0,
+        "partitioner": "murmur2_random",  # as Java clients, so that feeders of any kind co-partition
+        "compression.type": "lz4",
+    }
+    if transactional_id is not None:
+        settings |= {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": round(topology.worker.transaction_timeout_seconds * 1000),
+            "retry.backoff.ms": 1,
+            "retry.backoff.max.ms": 1,
+        }
+    return settings
+
+
+def consumer_settings(
+    topology: Topology,
+    group: str,
+    *,
+    instance_id: str | None = None,
+    read_committed: bool = True,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Settings of a consumer that commits nothing by itself.
+
+    ``range`` assigns the same partition numbers of all topics to one member, which the shard needs. The
+    default ``fetch.queue.backoff.ms`` of 1000 stalls fast drains.
+    """
+    settings = _common(topology) | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed" if read_committed else "read_uncommitted",
+        "queued.min.messages": 100_000,
+        "fetch.wait.max.ms": int(os.environ.get(FETCH_WAIT_VARIABLE, "10")),
+        "fetch.queue.backoff.ms": 1,
+        "topic.metadata.refresh.interval.ms": 10_000,
+    }
+    if topology.worker.group_protocol == "consumer":
+        settings |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
+    else:
+        settings |= {
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": round(topology.worker.session_timeout_seconds * 1000),
+            "heartbeat.interval.ms": max(100, round(topology.worker.session_timeout_seconds * 1000 / 5)),
+        }
+    if instance_id is not None:
+        settings["group.instance.id"] = instance_id
+    return {**settings, **(overrides or {})}

@@ -1,0 +1,125 @@
+"""Reads stretches of topics outside any group: bounded, read_committed, never commits."""
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from stream_allocator.errors import BusError
+from stream_allocator.stream.clients import consumer_settings
+from stream_allocator.stream.shard import Record
+from stream_allocator.topology import Topology
+
+__all__ = ["TopicReader", "record_of"]
+
+REQUEST_SECONDS = 15.0
+BATCH = 1000
+
+
+def record_of(role: str, message: Message) -> Record:
+    """A consumed message as a record."""
+    headers = tuple((k, v if isinstance(v, bytes) else b"") for k, v in message.headers() or ())
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return Record(role, partition, offset, message.key(), message.value(), headers)
+
+
+class TopicReader:
+    """A consumer for bounded reads; use it as a context.
+
+    Parameters
+    ----------
+    topology : Topology
+    patience : float
+        Seconds without progress after which a read gives up. It must be longer than the transaction
+        time-out: below a dead writer's open transaction nothing is visible until the broker aborts it.
+    """
+
+    def __init__(self, topology: Topology, patience: float | None = None) -> None:
+        self.topology = topology
+        self._patience = patience or topology.worker.transaction_timeout_seconds + 30.0
+        self._consumer = Consumer(
+            consumer_settings(
+                topology, f"{topology.worker.group}-reader", overrides={"enable.partition.eof": True}
+            )
+        )
+
+    def __enter__(self) -> "TopicReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def partitions(self, role: str) -> list[int]:
+        """Partition numbers of a topic.
+
+        Raises
+        ------
+        BusError
+            When the topic does not exist or the broker does not answer.
+        """
+        name = self.topology.topics.names[role]
+        try:
+            metadata = self._consumer.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
+        except KafkaException as error:
+            raise BusError(f"{self.topology.bootstrap_servers}: {error.args[0]}") from error
+        if metadata.error is not None:
+            raise BusError(f"topic {name}: {metadata.error}; run stream-allocator topics create")
+        return sorted(metadata.partitions)
+
+    def bounds(self, role: str, partition: int) -> tuple[int, int]:
+        """First offset there is, and the one after the last (the high watermark)."""
+        tp = TopicPartition(self.topology.topics.names[role], partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(tp, timeout=REQUEST_SECONDS)
+        except KafkaException as error:
+            raise BusError(f"topic {tp.topic} [{partition}]: {error.args[0]}") from error
+        return low, high
+
+    def read(self, stretches: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Record]:
+        """Records of several stretches, each in order, mixed as they come.
+
+        Parameters
+        ----------
+        stretches : mapping of (role, partition) to (start, end)
+            Offsets from ``start`` up to but without ``end``. Offsets have gaps (transaction markers,
+            compaction), so the end is reached when the position is, not when a record is.
+
+        Raises
+        ------
+        BusError
+            When a stretch cannot be read to its end.
+        """
+        names = self.topology.topics.names
+        roles = {names[role]: role for role in names}
+        ends = {(names[r], p): end for (r, p), (start, end) in stretches.items() if start < end}
+        if not ends:
+            return
+        self._consumer.assign(
+            [TopicPartition(names[r], p, start) for (r, p), (start, end) in stretches.items() if start < end]
+        )
+        heard = time.monotonic()
+        while ends:
+            for message in self._consumer.consume(BATCH, 0.1):
+                heard = time.monotonic()
+                where = (str(message.topic()), int(message.partition() or 0))
+                end, offset = ends.get(where), message.offset()
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    if error.retriable():
+                        continue
+                    raise BusError(f"{where[0]} [{where[1]}]: {error}")
+                if end is None or offset is None:
+                    continue
+                if error is None and offset < end:
+                    yield record_of(roles[where[0]], message)
+                if offset >= end - (error is None):
+                    del ends[where]
+            if ends and time.monotonic() - heard > self._patience:
+                left = ", ".join(f"{t} [{p}] up to {e}" for (t, p), e in sorted(ends.items()))
+                raise BusError(f"no progress for {self._patience:g} s while reading {left}")
+        self._consumer.unassign()

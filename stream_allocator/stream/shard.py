@@ -1,0 +1,196 @@
+"""The engines of one partition: records in, records out. Pure: it imports no Kafka.
+
+The worker, restore and replay all go through :meth:`Shard.apply`, so there is one path from a record to a
+decision.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stream_allocator.codec import Codec, digest
+from stream_allocator.engine import SNAPSHOT_VERSION, Engine
+from stream_allocator.errors import CodecError, SnapshotError
+from stream_allocator.events import (
+    Allocation,
+    AuditEntry,
+    ControlEvent,
+    DeadLetter,
+    Evidence,
+    Header,
+    Input,
+    PositionEvent,
+    RegimeUpdate,
+    Rejection,
+    RejectionCode,
+    ReturnEvent,
+    Snapshot,
+    WireEvent,
+)
+from stream_allocator.topology import Topology
+
+__all__ = ["INPUTS", "OUTPUTS", "Outgoing", "Record", "Shard"]
+
+#: Role of an input topic -> the event that its records hold.
+INPUTS: dict[str, type[ReturnEvent | PositionEvent | ControlEvent]] = {
+    "returns": ReturnEvent,
+    "positions": PositionEvent,
+    "control": ControlEvent,
+}
+
+#: Event -> role of the topic that it goes to.
+OUTPUTS: dict[type, str] = {
+    Allocation: "allocations",
+    Evidence: "evidence",
+    RegimeUpdate: "regimes",
+    AuditEntry: "audit",
+    DeadLetter: "dead_letters",
+    Snapshot: "snapshots",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A consumed record; ``role`` names its topic in the topology."""
+
+    role: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to produce, on the partition number of its input."""
+
+    role: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    event: WireEvent
+
+
+class Shard:
+    """The engines of the universes that live in one partition.
+
+    Parameters
+    ----------
+    topology : Topology
+    partition : int
+    """
+
+    def __init__(self, topology: Topology, partition: int) -> None:
+        self.topology = topology
+        self.partition = partition
+        self.engines: dict[str, Engine] = {}
+        self._codec = Codec(topology.wire.schema_ids)
+
+    def apply(self, record: Record) -> list[Outgoing]:
+        """Take one record in; what cannot be used comes back as a dead letter, whole."""
+        event = self.decode(record)
+        return [event] if isinstance(event, Outgoing) else self.step(record, event)
+
+    def decode(self, record: Record) -> Input | Outgoing:
+        """The event that a record holds, for a universe that the topology knows; else its dead letter."""
+        try:
+            event: Input = self._codec.unframe(INPUTS[record.role], record.value, record.headers)
+        except CodecError as error:
+            code: RejectionCode = "unknown_schema" if error.code == "unknown_schema" else "malformed"
+            return self._dead_letter(record, Rejection(code, str(error)))
+        if self.topology.universe(event.universe) is None:
+            known = ", ".join(u.name for u in self.topology.universes)
+            reason = f"topology {self.topology.name} has no universe {event.universe}; known: {known}"
+            return self._dead_letter(record, Rejection("unknown_universe", reason))
+        return event
+
+    def step(self, record: Record, event: Input) -> list[Outgoing]:
+        """Apply a decoded event to its universe's engine."""
+        return [
+            self._dead_letter(record, output)
+            if isinstance(output, Rejection)
+            else self._outgoing(output, event.universe.encode())
+            for output in self._engine(event.universe).apply(event, record.offset)
+        ]
+
+    @property
+    def bars(self) -> int:
+        """Closed bars of all its universes."""
+        return sum(engine.bars for engine in self.engines.values())
+
+    def digest(self) -> str:
+        """One digest over the heads of its audit chains: equal digests, equal histories."""
+        heads = "".join(f"{name}\n{self.engines[name].chain}\n" for name in sorted(self.engines))
+        return hashlib.sha256(heads.encode()).hexdigest()
+
+    def snapshots(self) -> list[Outgoing]:
+        """The state of every engine, in chunks below the topology's limit, universes in order."""
+        size = self.topology.worker.chunk_bytes
+        records = []
+        for name in sorted(self.engines):
+            engine = self.engines[name]
+            state = engine.snapshot()
+            pieces = [state[i : i + size] for i in range(0, len(state), size)]
+            for chunk, payload in enumerate(pieces):
+                event = Snapshot(
+                    version=SNAPSHOT_VERSION,
+                    universe=name,
+                    chunk=chunk,
+                    chunks=len(pieces),
+                    event_time=engine.event_time,
+                    policy_digest=engine.configuration,
+                    digest=digest(state),
+                    payload=payload,
+                )
+                records.append(self._outgoing(event, f"{name}/{chunk}".encode()))
+        return records
+
+    def load(self, snapshots: Sequence[Snapshot]) -> None:
+        """Take over the state that :meth:`snapshots` wrote.
+
+        Raises
+        ------
+        SnapshotError
+            For chunks that are missing, corrupt, of another version, or of another universe or policy.
+        """
+        chunks: dict[str, list[Snapshot]] = {}
+        for snapshot in snapshots:
+            chunks.setdefault(snapshot.universe, []).append(snapshot)
+        engines = {}
+        for name, parts in chunks.items():
+            parts.sort(key=lambda s: s.chunk)
+            if [s.chunk for s in parts] != list(range(parts[0].chunks)):
+                raise SnapshotError(f"snapshot of {name}: chunks are missing")
+            state = b"".join(s.payload for s in parts)
+            if digest(state) != parts[0].digest:
+                raise SnapshotError(f"snapshot of {name}: its bytes do not have the digest that it names")
+            universe = self.topology.universe(name)
+            if universe is None:
+                raise SnapshotError(f"snapshot of {name}: the topology has no such universe any more")
+            engines[name] = Engine.restore(universe, self.topology.policies(name), state)
+        self.engines = engines
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self.engines:
+            universe = self.topology.universe(name)
+            assert universe is not None  # decode has looked
+            self.engines[name] = Engine(universe, self.topology.policies(name))
+        return self.engines[name]
+
+    def _outgoing(self, event: WireEvent, key: bytes) -> Outgoing:
+        value, headers = self._codec.frame(event)
+        return Outgoing(OUTPUTS[type(event)], key, value, tuple(headers), event)
+
+    def _dead_letter(self, record: Record, rejection: Rejection) -> Outgoing:
+        event = DeadLetter(
+            topic=self.topology.topics.names[record.role],
+            partition=record.partition,
+            offset=record.offset,
+            code=rejection.code,
+            reason=rejection.reason,
+            key=record.key,
+            value=record.value,
+            headers=tuple(Header(name, value) for name, value in record.headers),
+        )
+        return self._outgoing(event, record.key or b"")

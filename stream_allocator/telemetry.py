@@ -1,0 +1,170 @@
+"""OpenTelemetry traces and metrics of the worker. Attributes hold names and counts, never secrets.
+
+Exporters: ``console`` prints to standard error, ``otlp`` sends over HTTP to where the standard ``OTEL_*``
+variables point, ``none`` records nothing.
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import MeterProvider as MeterProviderAPI
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    MetricReader,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.trace import (
+    Link,
+    NoOpTracerProvider,
+    Span,
+    get_current_span,
+)
+from opentelemetry.trace import TracerProvider as TracerProviderAPI
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from stream_allocator import __version__
+from stream_allocator.errors import ConfigurationError
+from stream_allocator.events import Allocation, RegimeUpdate
+from stream_allocator.stream.shard import Outgoing, Record
+
+__all__ = ["EXPORTERS", "Exporter", "Telemetry"]
+
+Exporter = Literal["none", "console", "otlp"]
+EXPORTERS: tuple[Exporter, ...] = get_args(Exporter)
+
+TRACE_HEADER = "traceparent"
+#: A batch links to so many of its records' traces at most.
+LINKS = 32
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Telemetry:
+    """Instruments of one worker.
+
+    Parameters
+    ----------
+    exporter : {"none", "console", "otlp"}
+    instance : str
+        Names the worker in every span and metric.
+    spans, metrics : optional
+        Exporter and reader to use instead, for tests.
+
+    Raises
+    ------
+    ConfigurationError
+        For an exporter that does not exist.
+    """
+
+    def __init__(
+        self,
+        exporter: str,
+        instance: str,
+        *,
+        spans: SpanExporter | None = None,
+        metrics: MetricReader | None = None,
+    ) -> None:
+        if exporter not in EXPORTERS:
+            raise ConfigurationError(f"telemetry {exporter} is not one of {', '.join(EXPORTERS)}")
+        if exporter == "console":
+            spans = spans or ConsoleSpanExporter(out=sys.stderr)
+            metrics = metrics or PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr))
+        elif exporter == "otlp":
+            spans = spans or OTLPSpanExporter()
+            metrics = metrics or PeriodicExportingMetricReader(OTLPMetricExporter())
+        resource = Resource.create(
+            {
+                "service.name": "stream-allocator",
+                "service.version": __version__,
+                "service.instance.id": instance,
+            }
+        )
+        self._providers: list[TracerProvider | MeterProvider] = []
+        traces: TracerProviderAPI = NoOpTracerProvider()
+        meters: MeterProviderAPI = NoOpMeterProvider()
+        if spans is not None:
+            provider = TracerProvider(resource=resource)
+            provider.add_span_processor(BatchSpanProcessor(spans))
+            self._providers.append(provider)
+            traces = provider
+        if metrics is not None:
+            meters = MeterProvider(metric_readers=[metrics], resource=resource)
+            self._providers.append(meters)
+        self._tracer = traces.get_tracer("stream_allocator", __version__)
+        meter = meters.get_meter("stream_allocator", __version__)
+        self._consumed = meter.create_counter("stream_allocator.records.consumed", unit="{record}")
+        self._bars = meter.create_counter("stream_allocator.bars.closed", unit="{bar}")
+        self._decisions = meter.create_counter("stream_allocator.decisions", unit="{decision}")
+        self._dead_letters = meter.create_counter("stream_allocator.dead_letters", unit="{record}")
+        self._batch = meter.create_histogram("stream_allocator.batch.duration", unit="s")
+        self._transaction = meter.create_histogram("stream_allocator.transaction.duration", unit="s")
+        self._restore = meter.create_histogram("stream_allocator.restore.duration", unit="s")
+        self._sessions = meter.create_counter("stream_allocator.sessions.lost", unit="{session}")
+        self._lag = meter.create_gauge("stream_allocator.lag", unit="{record}")
+        self._bucket = meter.create_gauge("stream_allocator.turnover.bucket", unit="1")
+
+    def batch(self, records: Iterable[Record]) -> Span:
+        """A span for one batch, linked to the traces that its records came with. The caller ends it."""
+        links: list[Link] = []
+        for record in records:
+            parent = next((v for k, v in record.headers if k == TRACE_HEADER), None)
+            if parent is not None and len(links) < LINKS:
+                context = _propagator.extract({TRACE_HEADER: parent.decode("ascii", "replace")}, Context())
+                links.append(Link(get_current_span(context).get_span_context()))
+        return self._tracer.start_span("process batch", context=Context(), links=links)
+
+    def trace_headers(self, span: Span) -> list[tuple[str, bytes]]:
+        """The span's trace context as record headers; empty where nothing is traced."""
+        context = span.get_span_context()
+        if not context.is_valid:
+            return []
+        ids = f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        return [(TRACE_HEADER, f"00-{ids}".encode())]
+
+    def processed(self, consumed: int, outputs: Iterable[Outgoing], seconds: float) -> None:
+        """A batch went through the engines."""
+        self._consumed.add(consumed)
+        self._batch.record(seconds)
+        for output in outputs:
+            event = output.event
+            if isinstance(event, RegimeUpdate):
+                self._bars.add(1, {"universe": event.universe})
+            elif isinstance(event, Allocation):
+                where = {"universe": event.universe, "portfolio": event.portfolio}
+                self._decisions.add(
+                    1,
+                    {**where, "rung": event.rung, "trigger": event.trigger, "executable": event.executable},
+                )
+                self._bucket.set(event.turnover.bucket, where)
+            elif output.role == "dead_letters":
+                self._dead_letters.add(1, {"code": getattr(event, "code", "")})
+
+    def committed(self, seconds: float) -> None:
+        """A transaction was committed."""
+        self._transaction.record(seconds)
+
+    def restored(self, partition: int, seconds: float) -> None:
+        """A partition is back."""
+        self._restore.record(seconds, {"partition": partition})
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """Records that wait on an input partition, commit markers included."""
+        self._lag.set(records, {"topic": topic, "partition": partition})
+
+    def session_lost(self, why: str) -> None:
+        """The worker had to start over from the committed state."""
+        self._sessions.add(1, {"why": why})
+
+    def close(self) -> None:
+        """Send what is left."""
+        for provider in self._providers:
+            provider.shutdown()
