@@ -125,12 +125,8 @@ def lockstep_run(topology_file: Path, prices: Prices, console: Console) -> tuple
         client = Lockstep(topology, recorder, alive=worker.alive, patience=STALL_SECONDS)
         try:
             with _Screen(console, prices.bars) as screen:
-                begun = 0.0
-                for event in return_events(prices, universe):
-                    first = event.sequence == 0
-                    screen.show(*client.step(event, patience=START_SECONDS if first else None))
-                    begun = time.monotonic() if first else begun
-                seconds = time.monotonic() - begun
+                client.drive(return_events(prices, universe), screen.show, start_patience=START_SECONDS)
+                seconds = screen.seconds
         except BusError as error:
             worker.alive()  # says more if it has ended
             raise BusError(f"{error}; the end of the worker's log:\n{worker.tail()}") from error
@@ -201,6 +197,11 @@ class _Screen:
         self._decision = ""
         self._drawn = self._begun = 0.0
         self._bars = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the first bar's answer."""
+        return time.monotonic() - self._begun
 
     def __enter__(self) -> "_Screen":
         self._live.__enter__()

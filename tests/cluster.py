@@ -91,10 +91,10 @@ class Feeder:
 
 
 class WorkerProcess:
-    """``stream-allocator run`` in a process of its own."""
+    """``stream-allocator run`` in a process of its own; ``instance`` makes it a static member."""
 
-    def __init__(self, topology_file: Path, instance: str | None = "worker-0") -> None:
-        env = dict(os.environ)
+    def __init__(self, topology_file: Path, instance: str | None = "worker-0", **variables: str) -> None:
+        env = os.environ | variables
         env.pop("STREAM_ALLOCATOR_BOOTSTRAP", None)
         if instance is not None:
             env["STREAM_ALLOCATOR_INSTANCE_ID"] = instance
@@ -107,6 +107,12 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self, timeout: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
@@ -116,6 +122,14 @@ class WorkerProcess:
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def until(self, words: str, count: int = 1, timeout: float = 60) -> None:
+        """Wait until the log says these words so often."""
+        end = time.monotonic() + timeout
+        while self.text().count(words) < count:
+            assert self.process.poll() is None, f"the worker ended: {self.text()[-3000:]}"
+            assert time.monotonic() < end, f"no {words!r} in {timeout} s: {self.text()[-3000:]}"
+            time.sleep(0.05)
 
     def __enter__(self) -> "WorkerProcess":
         return self

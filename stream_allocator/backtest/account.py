@@ -144,6 +144,11 @@ class PaperAccount:
         self._sequence = snapshot.sequence + 1
         return self
 
+    @property
+    def expecting(self) -> bool:
+        """Whether the next bar may have a snapshot to publish: the opening one, or one after a fill."""
+        return self._sequence == 0 or self._pending is not None
+
     def receive(self, allocation: Allocation) -> bool:
         """Queue a decision for the next bar; True if it will be filled unless it goes stale.
 

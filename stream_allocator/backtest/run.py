@@ -258,6 +258,11 @@ class Recorder:
         self._updates: list[RegimeUpdate] = []
         self._returns: list[Array] = []
 
+    @property
+    def expecting(self) -> bool:
+        """Whether the next bar may have positions to publish, which must come before the one after it."""
+        return any(track.account.expecting for track in self._tracks.values())
+
     def bar(
         self, returns: Sequence[float], update: RegimeUpdate, decided: Sequence[Records]
     ) -> list[PositionEvent]:

@@ -10,7 +10,7 @@ def solve_cone(p):
 
     Variables: w (n), u (n) >= |w - w0|, a >= sigma(w), v >= |w|_2, z = a + r v.
     """
-    n, k = p.factors.shape
+    n = len(p.assets)
     r = np.sqrt(p.radius)
     w, u, a, v, z = np.arange(n), n + np.arange(n), 2 * n, 2 * n + 1, 2 * n + 2
     size = 2 * n + 3

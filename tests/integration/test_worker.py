@@ -153,6 +153,15 @@ def committed(topology):
     return tp
 
 
+def commit(topology, offset, metadata):
+    """Commit from outside; the group must be empty, so its workers must not have been static members."""
+    consumer = Consumer(consumer_settings(topology, topology.worker.group))
+    consumer.commit(
+        offsets=[TopicPartition(topology.topics.returns, 0, offset, metadata)], asynchronous=False
+    )
+    consumer.close()
+
+
 def test_sigterm_leaves_a_snapshot_and_the_next_worker_restores_from_it(kafka, tmp_path):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
     feeder, regimes, ticks = Feeder(topology), Outputs(topology, "regimes"), history(60)
@@ -173,19 +182,17 @@ def test_sigterm_leaves_a_snapshot_and_the_next_worker_restores_from_it(kafka, t
 def test_a_state_that_is_not_the_committed_one_is_refused_and_nothing_is_published(kafka, tmp_path, damage):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
     feeder, regimes, ticks = Feeder(topology), Outputs(topology, "regimes"), history(40)
-    with WorkerProcess(path) as worker:
+    with WorkerProcess(path, instance=None) as worker:
         feeder.send(ticks[:30])
         regimes.until(30, worker)
         assert worker.stop() == 0
     tp = committed(topology)
     digest = tp.metadata.split('"digest":"')[1][:64]
     metadata = tp.metadata.replace(digest, "0" * 64) if damage == "digest" else "someone else's"
-    consumer = Consumer(consumer_settings(topology, topology.worker.group))
-    consumer.commit(offsets=[TopicPartition(tp.topic, 0, tp.offset, metadata)], asynchronous=False)
-    consumer.close()
+    commit(topology, tp.offset, metadata)
     before = values(log_of(topology), "regimes")
     feeder.send(ticks[30:])
-    with WorkerProcess(path) as worker:
+    with WorkerProcess(path, instance=None) as worker:
         assert worker.wait() == 2
         assert (
             "differs from the committed digest" if damage == "digest" else "not a manifest"
@@ -196,17 +203,15 @@ def test_a_state_that_is_not_the_committed_one_is_refused_and_nothing_is_publish
 def test_a_snapshot_that_is_gone_falls_back_to_the_log(kafka, tmp_path):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
     feeder, regimes, ticks = Feeder(topology), Outputs(topology, "regimes"), history(60)
-    with WorkerProcess(path) as worker:
+    with WorkerProcess(path, instance=None) as worker:
         feeder.send(ticks[:50])
         regimes.until(50, worker)
         assert worker.stop() == 0
     tp = committed(topology)
-    consumer = Consumer(consumer_settings(topology, topology.worker.group))
     start = tp.metadata.index('"snapshot":[') + len('"snapshot":[')
     metadata = tp.metadata[:start] + "999," + tp.metadata[start:].split(",", 1)[1]
-    consumer.commit(offsets=[TopicPartition(tp.topic, 0, tp.offset, metadata)], asynchronous=False)
-    consumer.close()
-    with WorkerProcess(path) as worker:
+    commit(topology, tp.offset, metadata)
+    with WorkerProcess(path, instance=None) as worker:
         feeder.send(ticks[50:])
         regimes.until(60, worker)
         assert "falls back to the log" in worker.text()

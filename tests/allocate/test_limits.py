@@ -1,0 +1,124 @@
+"""One definition of each limit: rows, checker and published list say the same."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from programmes import KINDS, programme
+
+from stream_allocator.allocate import Group, limit_states, limits_of, violations, volatility
+from stream_allocator.allocate.limits import linear_rows, values, worst_violation
+
+kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
+
+
+def naive_violations(p, w):
+    """Every limit written out by hand."""
+    found = {}
+    for i, a in enumerate(p.assets):
+        found[f"lower[{a}]"] = p.lower[i] - w[i]
+        found[f"upper[{a}]"] = w[i] - p.upper[i]
+        found[f"liquidity[{a}]"] = abs(w[i] - p.current[i]) - p.trade[i]
+    cash = 1.0 - sum(w)
+    found["cash_lower"] = p.cash_lower - cash
+    found["cash_upper"] = cash - p.cash_upper
+    for g in p.groups:
+        total = sum(w[i] for i in g.members)
+        found[f"group_lower[{g.name}]"] = g.lower - total
+        found[f"group_upper[{g.name}]"] = total - g.upper
+    found["turnover"] = sum(abs(w - p.current)) - p.turnover
+    sigma = p.factors @ p.factors.T + np.diag(p.idiosyncratic)
+    found["volatility"] = np.sqrt(w @ sigma @ w) - p.volatility
+    return {name: x for name, x in found.items() if x > 0.0}
+
+
+@given(kinds, seeds)
+def test_violations_are_those_written_out_by_hand(kind, seed):
+    p = programme(kind, seed)
+    w = p.current + np.random.default_rng(seed).normal(size=len(p.assets)) * 0.1
+    ours, hand = violations(p, w), naive_violations(p, w)
+    rounding = 1e-14
+    for name in ours.keys() | hand.keys():
+        assert abs(ours.get(name, 0.0) - hand.get(name, 0.0)) <= rounding
+    assert abs(worst_violation(p, w) - max(hand.values(), default=0.0)) <= rounding
+
+
+@given(kinds, seeds)
+def test_rows_are_the_cash_and_group_limits(kind, seed):
+    p = programme(kind, seed)
+    w = p.current + np.random.default_rng(seed).normal(size=len(p.assets)) * 0.1
+    rows = linear_rows(p)
+    excess = dict(zip(rows.names, rows.normals @ w - rows.bounds, strict=True))
+    which = tuple(x for x in limits_of(p) if x.name in excess)
+    for limit, value in zip(which, values(p, w, which), strict=True):
+        assert abs(limit.sense * (value - limit.bound) - excess[limit.name]) <= 1e-14
+
+
+def test_limits_without_a_bound_do_not_exist():
+    p = programme(
+        "fully_invested",
+        0,
+        n=4,
+        turnover=np.inf,
+        volatility=np.inf,
+        groups=(Group("open", (0, 1), -np.inf, 0.7),),
+    )
+    names = [limit.name for limit in limits_of(p)]
+    assert "turnover" not in names
+    assert "volatility" not in names
+    assert "liquidity[A0]" not in names
+    assert "group_lower[open]" not in names
+    assert "group_upper[open]" in names
+    assert names[:4] == [f"lower[A{i}]" for i in range(4)]
+
+
+def test_kinds_and_scopes_are_the_published_ones():
+    p = programme("everything_binds", 1, n=6)
+    kinds_found = {limit.kind for limit in limits_of(p)}
+    assert kinds_found <= {
+        "box_lower",
+        "box_upper",
+        "cash_lower",
+        "cash_upper",
+        "group_lower",
+        "group_upper",
+        "turnover",
+        "liquidity",
+        "volatility",
+    }
+    by_name = {limit.name: limit for limit in limits_of(p)}
+    assert by_name["upper[A2]"].scope == "A2"
+    assert by_name["group_upper[first]"].scope == "first"
+    assert by_name["turnover"].scope == ""
+
+
+def test_all_that_binds_is_told_and_the_nearest_that_does_not():
+    p = programme(
+        "fully_invested",
+        0,
+        n=3,
+        current=np.array([0.2, 0.3, 0.5]),
+        upper=np.array([0.2, 0.9, 0.55]),
+        lower=np.zeros(3),
+        volatility=np.inf,
+        groups=(),
+    )
+    w = np.array([0.2, 0.3, 0.5])
+    told = limit_states(p, w, {"upper[A0]": 0.07}, nearest=1)
+    assert [(s.name, s.binding) for s in told] == [
+        ("upper[A0]", True),
+        ("upper[A2]", False),  # slack .05 of a width of .55 is the nearest
+        ("cash_lower", True),
+        ("cash_upper", True),
+    ]
+    assert told[0].shadow_price == 0.07
+    assert told[1].shadow_price == 0.0
+    assert told[1].value == 0.5
+    assert len(limit_states(p, w, {}, nearest=100)) == len(limits_of(p))
+
+
+def test_a_broken_limit_is_told_with_its_value():
+    p = programme("cash", 0, n=2, volatility=0.01, turnover=np.inf)
+    w = np.array([0.3, 0.3])
+    state = next(s for s in limit_states(p, w, {}) if s.name == "volatility")
+    assert state.binding
+    assert state.value == volatility(p, w) > 0.01

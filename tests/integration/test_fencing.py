@@ -1,0 +1,64 @@
+"""A worker that slept while another took its partitions over publishes nothing more of theirs."""
+
+import random
+import time
+
+import pytest
+import worlds
+from cluster import Feeder, Outputs, WorkerProcess, events, log_of, make_topology
+
+from stream_allocator.audit import first_break
+from stream_allocator.replay import replay
+
+pytestmark = pytest.mark.kafka
+
+BARS, ROUNDS = 600, 3
+#: Detected soon, so that a sleep of three seconds costs a worker its partition and its transaction.
+PROMPT = {"session_timeout_seconds": 1.5, "transaction_timeout_seconds": 1.5, "snapshot_bars": 100}
+
+
+def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path):
+    path, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker=PROMPT)
+    feeder, regimes, dice = Feeder(topology), Outputs(topology, "regimes"), random.Random(7)
+    ticks = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(BARS, shift=300))]
+    with WorkerProcess(path, None) as first, WorkerProcess(path, None) as second:
+        workers = [first, second]
+        for w in workers:
+            w.until("session instance")
+        share = BARS // ROUNDS
+        for turn in range(ROUNDS):
+            # all at once: the owner falls asleep in the middle of a long batch, before its transaction
+            feeder.send(ticks[turn * share : (turn + 1) * share])
+            regimes.until(turn * share + 1, first)
+            owner = max(workers, key=lambda w: w.text().rfind("restored") - w.text().rfind("revoked"))
+            other = workers[1 - workers.index(owner)]
+            restored = other.text().count("restored partition")
+            time.sleep(dice.random() * 0.3)
+            owner.pause()
+            other.until("restored partition", restored + 1)
+            time.sleep(dice.random() * 0.3)
+            owner.resume()
+            regimes.until((turn + 1) * share, other)
+        for w in workers:
+            assert w.stop() == 0
+    log = log_of(topology)
+    assert [u.bar for u in events(log, "regimes")] == list(range(BARS))
+    assert first_break(events(log, "audit")) is None
+    result = replay(topology, log)
+    assert result.identical, result.text()
+
+
+def test_of_two_workers_with_one_instance_id_only_the_newer_stays(kafka, tmp_path):
+    path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
+    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
+    ticks = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
+    with WorkerProcess(path, "same") as older:
+        feeder.send(ticks[:30])
+        regimes.until(30, older)
+        with WorkerProcess(path, "same") as newer:
+            assert older.wait(30) == 3
+            assert "another worker runs with this instance id" in older.text()
+            feeder.send(ticks[30:])
+            regimes.until(60, newer)
+            assert newer.stop() == 0
+    assert replay(topology, log_of(topology)).identical
