@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +32,7 @@ from stream_allocator.stream.embedded import EmbeddedBroker
 from stream_allocator.stream.lockstep import Lockstep
 from stream_allocator.topology import Topology, load_topology
 
-__all__ = ["Worker", "lockstep_run", "run_demo"]
+__all__ = ["Worker", "lockstep_run", "run_demo", "shipped_topology"]
 
 START_SECONDS = 180.0
 """Patience with the first bar: on a fresh checkout the worker compiles its kernels."""
@@ -135,6 +135,11 @@ def lockstep_run(topology_file: Path, prices: Prices, console: Console) -> tuple
     return recorder.run(client.chain), topology, seconds
 
 
+def shipped_topology() -> Path:
+    """The demo's topology, wherever the package is installed."""
+    return Path(str(files("stream_allocator") / "topologies" / "demo.yaml"))
+
+
 def run_demo(
     bars: int | None = None,
     report: Path = Path("out/demo/report.html"),
@@ -162,8 +167,7 @@ def run_demo(
     """
     console = console or Console()
     history = (prices or bundled()).tail(bars)
-    with as_file(files("stream_allocator") / "topologies") as folder:
-        run, _, seconds = lockstep_run(topology_file or folder / "demo.yaml", history, console)
+    run, _, seconds = lockstep_run(topology_file or shipped_topology(), history, console)
     portfolio = run.portfolios[0]
     summary = summarise(run, portfolio)
     origin = Origin(

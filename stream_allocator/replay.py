@@ -4,11 +4,12 @@ Replay reads outside any group, commits nothing and has no producer. Positions a
 the recorded audit chain says they fell. With another policy it tells what that policy would have done.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fastavro
 
@@ -31,6 +32,8 @@ __all__ = [
     "replay",
     "write_archive",
 ]
+
+Event = TypeVar("Event")
 
 #: Roles whose bytes must repeat, and what they hold.
 COMPARED: dict[str, type[Allocation | Evidence | RegimeUpdate | AuditEntry]] = {
@@ -168,7 +171,7 @@ def replay(topology: Topology, log: Log, policy: Policy | None = None) -> Replay
     codec = Codec(topology.wire.schema_ids)
     applied, produced = 0, []
     for partition in sorted({p for _, p in log}):
-        audit = [codec.unframe(AuditEntry, r.value, r.headers) for r in log.get(("audit", partition), [])]
+        audit = _readable(codec, AuditEntry, log.get(("audit", partition), []))
         others = {
             (r.role, r.offset): r for role in ("positions", "control") for r in log.get((role, partition), [])
         }
@@ -177,7 +180,7 @@ def replay(topology: Topology, log: Log, policy: Policy | None = None) -> Replay
             applied += 1
             produced += outputs
     recorded = [r for role in COMPARED for (name, _), rs in log.items() if name == role for r in rs]
-    known = [codec.unframe(Allocation, r.value, r.headers) for r in recorded if r.role == "allocations"]
+    known = _readable(codec, Allocation, [r for r in recorded if r.role == "allocations"])
     made = [o.event for o in produced if isinstance(o.event, Allocation)]
     return Replay(
         records=applied,
@@ -188,6 +191,15 @@ def replay(topology: Topology, log: Log, policy: Policy | None = None) -> Replay
         turnover=_turnover(made),
         recorded_turnover=_turnover(known),
     )
+
+
+def _readable(codec: Codec, cls: type[Event], records: Iterable[Record]) -> list[Event]:
+    """The events of those records that can be read; the comparison reports the others."""
+    events = []
+    for record in records:
+        with contextlib.suppress(CodecError):
+            events.append(codec.unframe(cls, record.value, record.headers))
+    return events
 
 
 def _turnover(allocations: list[Allocation]) -> float:

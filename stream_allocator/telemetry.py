@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import MeterProvider as MeterProviderAPI
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -22,12 +20,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
-from opentelemetry.trace import (
-    Link,
-    NoOpTracerProvider,
-    Span,
-    get_current_span,
-)
+from opentelemetry.trace import Link, NoOpTracerProvider, Span, get_current_span
 from opentelemetry.trace import TracerProvider as TracerProviderAPI
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -78,7 +71,10 @@ class Telemetry:
         if exporter == "console":
             spans = spans or ConsoleSpanExporter(out=sys.stderr)
             metrics = metrics or PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr))
-        elif exporter == "otlp":
+        elif exporter == "otlp":  # their imports take 0.2 s, which a worker without them need not wait for
+            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
             spans = spans or OTLPSpanExporter()
             metrics = metrics or PeriodicExportingMetricReader(OTLPMetricExporter())
         resource = Resource.create(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 
 from stream_allocator.allocate.limits import linear_rows, trade_interval
 from stream_allocator.allocate.majorise import SequenceAnswer
@@ -27,7 +27,7 @@ NEAR, TOUCHING = 1e-5, 1e-9
 # Newton steps, in weights: small enough to judge the active set, and small enough to be rounding.
 STILL, DUST = 1e-10, 1e-13
 # A row depends on others where this little of it is left; a step this flat does not approach a limit.
-DEPENDENT, FLAT = 1e-10, 1e-13
+DEPENDENT, FLAT = 1e-12, 1e-13
 # What a sum of a few dozen terms of order one is exact to.
 ROUNDING = 2e-15
 
@@ -136,37 +136,42 @@ class _ActiveSet:
         return float(slack[row])
 
     def _newton(self, free: NDArray[np.intp]) -> _Step:
-        """Solve the optimality conditions, linearised, on the working rows; drops the dependent ones."""
+        """Solve the optimality conditions, linearised, on the working rows; drops the dependent ones.
+
+        By the null space of the rows, which stays exact where some assets have next to no curvature.
+        """
         program, w = self._program, self._w
         at = root_terms(program, w)
         slope = gradient(program, w, at)[free] + program.linear_cost[free] * self._side[free]
         h = hessian(program, w, at, self._sigma, free, self._psi)
-        # a little curvature everywhere: a flat direction is followed to its end, or not at all
-        h.flat[:: len(free) + 1] += 1e-11 * max(float(np.trace(h)) / len(free), 1e-12)
-        factor = cho_factor(h, lower=True, check_finite=False)
         slack = self._slack()
         normals = np.array([self._normal(j, free, at.marginal) for j in self._working])
         normals = normals.reshape(len(self._working), len(free))
-        solved = cho_solve(factor, np.column_stack([-slope, normals.T]), check_finite=False)
-        descent, response = solved[:, 0], solved[:, 1:]
-        room = np.array([self._room(j, slack, at.sigma) for j in self._working])
-        system = normals @ response
-        kept = _independent(system)
-        wanted = normals @ descent - room
-        price = np.zeros(len(self._working))
-        if kept:
-            price[kept] = np.linalg.solve(system[np.ix_(kept, kept)], wanted[kept])
-        multipliers = np.zeros(len(self._names))
-        multipliers[self._working] = price
+        kept = _independent(normals @ normals.T)
         self._dependent |= set(self._working)
         self._working = [self._working[j] for j in kept]
         self._dependent -= set(self._working)
+        room = np.array([self._room(j, slack, at.sigma) for j in self._working])
+        q, r = np.linalg.qr(normals[kept].T, mode="complete")
+        m = len(kept)
+        along, across, r = q[:, :m], q[:, m:], r[:m]
+        move = along @ solve_triangular(r, room, trans="T") if m else np.zeros(len(free))
+        if m < len(free):
+            reduced = across.T @ h @ across
+            # a little curvature everywhere: a flat direction is followed to its end, or not at all
+            reduced.flat[:: len(reduced) + 1] += 1e-11 * max(float(np.trace(reduced)) / len(reduced), 1e-12)
+            factor = cho_factor(reduced, lower=True, check_finite=False)
+            pull = across.T @ (slope + h @ move)
+            move = move - across @ cho_solve(factor, pull, check_finite=False)
+        price = solve_triangular(r, -(along.T @ (slope + h @ move))) if m else np.zeros(0)
+        multipliers = np.zeros(len(self._names))
+        multipliers[self._working] = price
         # where the conditions hold to rounding nothing moves: along a flat direction rounding has no size
         unit = max(float(np.abs(program.mean[free]).max()), float(np.abs(slope).max()), 1e-12)
-        left = float(np.abs(slope + normals.T @ price).max())
-        if left <= ROUNDING * unit and float(np.abs(room[kept]).max(initial=0.0)) <= ROUNDING:
-            return _Step(np.zeros_like(descent), multipliers)
-        return _Step(descent - response @ price, multipliers)
+        left = float(np.abs(slope + normals[kept].T @ price).max())
+        if left <= ROUNDING * unit and float(np.abs(room).max(initial=0.0)) <= ROUNDING:
+            return _Step(np.zeros(len(free)), multipliers)
+        return _Step(move, multipliers)
 
     def _longest(self, free: NDArray[np.intp], move: Array) -> tuple[float, int, int]:
         """How far the step can go (1 at most), and the asset or the row that stops it; -1 where none."""

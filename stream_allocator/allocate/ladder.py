@@ -22,9 +22,9 @@ __all__ = ["RUNGS", "Decision", "Rung", "decide", "passes"]
 Rung = Literal["robust", "restore", "baseline", "hold"]
 RUNGS: tuple[Rung, ...] = ("robust", "restore", "baseline", "hold")
 
-# What a certificate must prove.  Newton leaves violations and relative gaps of 1e-15, OSQP alone 1e-9 and 1e-6:
-# nothing worse than a good answer of OSQP's passes.  1e-6 of the objective's terms is about a hundredth of a
-# basis point a year, far below what a trade costs.
+# What a certificate must prove.  Newton leaves violations and relative gaps of 1e-15, OSQP alone 1e-9 and
+# 1e-6: nothing worse than a good answer of OSQP's passes.  1e-6 of the objective's terms is about a hundredth
+# of a basis point a year, far below what a trade costs.
 PRIMAL, GAP = 1e-9, 1e-6
 # Trades obey turnover and liquidity, and no violation grows, to this.
 EXACT = 1e-12

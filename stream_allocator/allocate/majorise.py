@@ -29,8 +29,10 @@ __all__ = ["SequenceAnswer", "solve_sequence"]
 
 # The touching points are settled where they move by less than this; the objective's error is its square.
 SETTLED = 1e-4
+# Where they move by less than this, what is known about psi still holds.
+NEARLY = 2e-2
 # So many programmes may move touching points and psi together.
-TOGETHER = 15
+TOGETHER = 8
 # The coefficient of Sigma changes by no more than this factor from one programme to the next.
 FASTEST = 5.0
 # The cap is met where sigma is this near to it.
@@ -149,23 +151,24 @@ class _Sequence:
             at = root_terms(self._program, answer.weights)
             if at.sigma <= self._dust:
                 return SequenceAnswer(answer, psi, programmes, iterations, True)
-            met = self._bracket.met(at.sigma, psi)
+            met = self._bracket.met(at.sigma, psi) or self._bracket.closed(at.sigma)
             # psi and the touching points move together; if that does not settle soon, psi alone until met
             held = programmes > TOGETHER and not met
-            settled = held or self._move(at.sigma, at.norm, psi)
+            change = 0.0 if held else self._move(at.sigma, at.norm, psi)
+            settled = change <= SETTLED
             if met:
                 if settled:
                     return SequenceAnswer(answer, psi, programmes, iterations, True)
                 self._bracket.widen()
                 continue
             own = a - psi
-            psi = self._bracket.next(psi, at.sigma, a, settled)
+            psi = self._bracket.next(psi, at.sigma, a, moved=change > NEARLY)
             if psi > most * own:
                 return SequenceAnswer(answer, psi, programmes, iterations, False)
         return SequenceAnswer(answer, psi, programmes, iterations, False)
 
-    def _move(self, sigma: float, norm: float, psi: float) -> bool:
-        """Touch where the last programme ended; whether that is where it touched before."""
+    def _move(self, sigma: float, norm: float, psi: float) -> float:
+        """Touch where the last programme ended; how far, relatively, that is from where it touched before."""
         old = self._touch
         # at the root of psi sigma is the cap, so touch there at once
         cap = self._program.volatility
@@ -173,12 +176,12 @@ class _Sequence:
         norm = max(norm, 1e-12)
         self._touch = _Touch(sigma, norm)
         if not self._has_roots:
-            return True
+            return 0.0
         change = np.log([sigma / old.sigma, norm / old.norm])
-        if float(np.abs(change).max()) <= SETTLED:
-            return True
-        self._touch = self._ahead(change)
-        return False
+        size = float(np.abs(change).max())
+        if size > SETTLED:
+            self._touch = self._ahead(change)
+        return size
 
     def _ahead(self, change: Array) -> _Touch:
         """Aitken: where changes in a steady ratio would end, looked up every third programme."""
@@ -187,7 +190,7 @@ class _Sequence:
             return touch
         ratio = float(before @ change) / max(float(before @ before), 1e-300)
         self._change = None  # the next two changes are measured afresh
-        if not 0.2 < ratio:
+        if ratio <= 0.2:
             return touch
         ratio = min(ratio, 0.9)
         jump = np.exp(np.clip(change * ratio / (1.0 - ratio), -3.0, 3.0))
@@ -201,11 +204,12 @@ class _Bracket:
     def __init__(self, cap: float, natural: float) -> None:
         self._cap, self._natural = cap, natural
         self._last: tuple[float, float] | None = None  # psi and 1/sigma of the programme before
-        self.widen()
+        self._below: float | None = None  # sigma is above the cap here
+        self._above: float | None = None  # and not above it here
 
     def widen(self) -> None:
         """Forget what was learnt at other touching points, but for the slope."""
-        self._below, self._above = 0.0, math.inf
+        self._below = self._above = None
 
     def met(self, sigma: float, psi: float) -> bool:
         """Whether the cap holds, and is met where it has a price."""
@@ -213,28 +217,42 @@ class _Bracket:
             return False
         return psi == 0.0 or sigma >= self._cap * (1.0 - MET)
 
-    def next(self, psi: float, sigma: float, a: float, settled: bool) -> float:
-        """The next psi: the secant on 1/sigma, inside the bracket and no more than FASTEST at once.
+    def closed(self, sigma: float) -> bool:
+        """Whether OSQP's accuracy leaves nothing to search, and the cap is nearly met."""
+        return self._narrow() and abs(sigma - self._cap) <= 100.0 * MET * self._cap
+
+    def _narrow(self) -> bool:
+        if self._below is None or self._above is None:
+            return False
+        return self._above - self._below <= 1e-6 * max(self._above, self._natural)
+
+    def next(self, psi: float, sigma: float, a: float, moved: bool) -> float:
+        """The next psi: the secant on 1/sigma inside the bracket, or its middle where that gets nowhere.
 
         ``a`` is the coefficient of Sigma, psi included.
         """
-        if not settled:
+        if moved or self._narrow():
             self.widen()
-        if sigma > self._cap:
+        over = sigma > self._cap
+        if over:
             self._below = psi
-            self._above = self._above if self._above > psi else math.inf
+            self._above = None if self._above is not None and self._above <= psi else self._above
         else:
             self._above = psi
-            self._below = self._below if self._below < psi else 0.0
+            self._below = None if self._below is not None and self._below >= psi else self._below
         value, target, last = 1.0 / max(sigma, 1e-300), 1.0 / self._cap, self._last
         self._last = (psi, value)
         guess = psi + a * (target / value - 1.0)  # free weights scale like 1/a
-        if last is not None and (value - last[1]) * (psi - last[0]) > 0.0:
-            guess = psi + (target - value) * (psi - last[0]) / (value - last[1])
-        low = max(self._below, psi - a * (1.0 - 1.0 / FASTEST))
-        high = min(self._above, psi + max(a * (FASTEST - 1.0), self._natural))
-        if low < guess < high:
-            return guess
-        if self._below <= low and guess <= low:
-            return low if low > self._below or low == 0.0 else 0.5 * (low + high)
-        return high if high < self._above else 0.5 * (low + high)
+        stalled = False
+        if last is not None:
+            stalled = 0.5 < (target - value) / (target - last[1] or math.inf) <= 1.0
+            if (value - last[1]) * (psi - last[0]) > 0.0:
+                guess = psi + (target - value) * (psi - last[0]) / (value - last[1])
+        if self._below is not None and self._above is not None:
+            inside = self._below < guess < self._above
+            return guess if inside and not stalled else 0.5 * (self._below + self._above)
+        if over:
+            most = psi + max(a * (FASTEST - 1.0), self._natural)
+            return most if stalled else min(max(guess, psi + 1e-3 * a), most)
+        least = max(0.0, psi - a * (1.0 - 1.0 / FASTEST))
+        return least if stalled else max(min(guess, psi - 1e-3 * a), least)

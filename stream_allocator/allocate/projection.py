@@ -13,6 +13,8 @@ from stream_allocator.allocate.robust import root_terms
 __all__ = ["project", "towards"]
 
 TOLERANCE = 1e-14
+# Rounds over the rows; a few dozen where the limits are consistent, and no end of them where they are not.
+ROUNDS = 400
 
 
 def project(program: Program, target: Array) -> Array:
@@ -92,7 +94,7 @@ def _nearest(target: Array, lower: Array, upper: Array, normals: Array, bounds: 
     prices = np.zeros(len(bounds))
     shifted = np.array(target)
     weights: Array = np.clip(shifted, lower, upper)
-    for _ in range(2000):
+    for _ in range(ROUNDS):
         worst = 0.0
         for j, (normal, bound) in enumerate(zip(normals, bounds, strict=True)):
             without = shifted + prices[j] * normal
@@ -101,7 +103,7 @@ def _nearest(target: Array, lower: Array, upper: Array, normals: Array, bounds: 
             prices[j] = price
             shifted = without - price * normal
         weights = np.clip(shifted, lower, upper)
-        if worst <= TOLERANCE:
+        if worst <= TOLERANCE:  # the prices, not the weights: these may rest while prices still move
             break
     return weights
 

@@ -24,6 +24,9 @@ from stream_allocator.allocate.robust import covariance
 
 __all__ = ["QuadraticAnswer", "QuadraticFamily", "SolverSettings"]
 
+# First step size and scaling of a second and a third start, where the first gets nowhere (1 in 300).
+OTHER_ATTEMPTS = ((0.1, 0), (0.1, 10))
+
 
 @dataclass(frozen=True, slots=True)
 class SolverSettings:
@@ -40,7 +43,7 @@ class SolverSettings:
     """
 
     accuracy: float = 1e-6
-    max_iter: int = 5_000
+    max_iter: int = 4_000
     max_programmes: int = 60
 
 
@@ -135,7 +138,7 @@ class QuadraticFamily:
     ) -> None:
         self._program, self._scale, self._settings = program, scale, settings
         n, k = program.factors.shape
-        self._factored = k < n
+        self._factored = 0 < k < n
         self._rows: Rows = linear_rows(program)
         w0 = program.current
         lower, upper = trade_interval(program)
@@ -242,14 +245,15 @@ class QuadraticFamily:
             self._solver.update(Px=data)
         result = self._solver.solve(raise_error=False)
         wasted = 0
-        if result.info.status in ("maximum iterations reached", "solved inaccurate"):
-            # seldom: the other scaling, from the start
-            wasted = int(result.info.iter)
-            self._solver = self._set_up(data, scaling=10)
+        for attempt in OTHER_ATTEMPTS:
+            if result.info.status not in ("maximum iterations reached", "solved inaccurate"):
+                break
+            wasted += int(result.info.iter)
+            self._solver = self._set_up(data, *attempt)
             result = self._solver.solve(raise_error=False)
         return self._answer(result, wasted)
 
-    def _set_up(self, data: Array, scaling: int = 0) -> osqp.OSQP:
+    def _set_up(self, data: Array, rho: float = 1.0, scaling: int = 0) -> osqp.OSQP:
         self._p.data = data
         solver = osqp.OSQP(algebra="builtin")
         solver.setup(
@@ -267,7 +271,7 @@ class QuadraticFamily:
             check_termination=25,
             # the data are of order one already; OSQP's own scaling makes a third more iterations
             scaling=scaling,
-            rho=1.0,
+            rho=rho,
             adaptive_rho=1,  # after a number of iterations; 2 would be after a time
             adaptive_rho_interval=25,
         )

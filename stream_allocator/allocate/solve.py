@@ -90,15 +90,25 @@ def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
     """
     settings = settings or SolverSettings()
     check_limits(program)
-    sequence = _sequence(program, settings, DUST * _typical_volatility(program))
-    cash = _all_cash(program, sequence)
-    if cash is not None:
+    dust = DUST * _typical_volatility(program) if _may_be_cash(program) else 0.0
+    sequence = _sequence(program, settings, dust)
+    if volatility(program, sequence.last.weights) <= dust:
+        cash = _all_cash(program, sequence)
         solution = _choose(program, sequence, finish(program, cash))
         proof = certificate(program, solution.weights, solution.multipliers)
         if proof.gap <= CASH * objective_scale(program, sequence.last.weights):
             return solution
         sequence = _sequence(program, settings, 0.0)
-    return _choose(program, sequence, finish(program, sequence))
+    return _choose(program, sequence, _finished(program, sequence))
+
+
+def _finished(program: Program, sequence: SequenceAnswer) -> FinishAnswer:
+    """Newton's answer; nothing to finish where OSQP gave up, for then no answer could agree with it."""
+    if sequence.last.status == "solved":
+        return finish(program, sequence)
+    lower, upper = trade_interval(program)
+    weights = np.clip(sequence.last.weights, lower, np.maximum(lower, upper))
+    return FinishAnswer(weights, _row_prices(program, sequence), 0, False)
 
 
 def objective_scale(program: Program, weights: Array) -> float:
@@ -108,11 +118,11 @@ def objective_scale(program: Program, weights: Array) -> float:
 
 def _sequence(program: Program, settings: SolverSettings, dust: float) -> SequenceAnswer:
     answer = solve_sequence(program, settings, most=STEEP, dust=dust)
-    if answer.last.status.startswith("primal_infeasible"):
+    if answer.last.status != "solved":
         total, _, broken = least_violation(program)
         if total > 1e-9:
             raise Infeasible(broken, f"no trade within turnover and liquidity can meet: {', '.join(broken)}")
-    if answer.psi > 0.0 and not answer.settled:
+    if math.isfinite(program.volatility) and not answer.settled:
         least = volatility(program, solve(minimum_variance(program), settings).weights)
         if least > program.volatility * (1.0 + ABOVE):
             raise Infeasible(
@@ -149,16 +159,18 @@ def _typical_volatility(program: Program) -> float:
     return math.sqrt(float(variance.mean()))
 
 
-def _all_cash(program: Program, sequence: SequenceAnswer) -> SequenceAnswer | None:
-    """The kink that the sequence was on its way to: nothing in any asset that has risk."""
-    weights = sequence.last.weights
-    if volatility(program, weights) > DUST * _typical_volatility(program):
-        return None
+def _may_be_cash(program: Program) -> bool:
+    """Whether box and liquidity allow 0 for every asset that has risk."""
     lower, upper = trade_interval(program)
     risky = np.diag(covariance(program)) > 0.0
-    if not bool(((lower <= 0.0) & (upper >= 0.0))[risky].all()):
-        return None
-    return replace(sequence, last=replace(sequence.last, weights=np.where(risky, 0.0, weights)), psi=0.0)
+    return bool(((lower <= 0.0) & (upper >= 0.0))[risky].all())
+
+
+def _all_cash(program: Program, sequence: SequenceAnswer) -> SequenceAnswer:
+    """The kink that the sequence was on its way to: nothing in any asset that has risk."""
+    risky = np.diag(covariance(program)) > 0.0
+    weights = np.where(risky, 0.0, sequence.last.weights)
+    return replace(sequence, last=replace(sequence.last, weights=weights), psi=0.0)
 
 
 def _choose(program: Program, sequence: SequenceAnswer, end: FinishAnswer) -> Solution:

@@ -125,9 +125,9 @@ def explain(decision: Allocation, evidence: Evidence) -> dict[str, Any]:
 def verdict(summary: Summary) -> str:
     """One sentence that says how it went, good or bad."""
     own, other = summary.allocator.metrics, summary.reference.metrics
-    sharpe = _compare(own.sharpe, other.sharpe, 0.005, "a higher", "a lower", "the same")
-    fall = _compare(own.max_drawdown, other.max_drawdown, 5e-4, "a deeper", "a shallower", "the same")
-    trading = _compare(own.turnover, other.turnover, 0.005, "more", "less", "as much")
+    sharpe = _compare(own.sharpe, other.sharpe, 2, "a higher", "a lower", "the same")
+    fall = _compare(own.max_drawdown, other.max_drawdown, 3, "a deeper", "a shallower", "the same")
+    trading = _compare(own.turnover, other.turnover, 2, "more", "less", "as much")
     if summary.unreached:
         kept = f"{summary.unreached} of its {summary.decisions} decisions could not reach every limit at once"
     else:
@@ -197,5 +197,7 @@ def _steps(wealth: Any) -> Any:
     return wealth[1:] / wealth[:-1] - 1.0
 
 
-def _compare(a: float, b: float, level: float, above: str, below: str, same: str) -> str:
-    return same if abs(a - b) < level else above if a > b else below
+def _compare(a: float, b: float, digits: int, above: str, below: str, same: str) -> str:
+    """A word for how two numbers compare as they are printed."""
+    a, b = round(a, digits), round(b, digits)
+    return above if a > b else below if a < b else same

@@ -177,6 +177,7 @@ class PaperExecution:
     def close(self) -> None:
         """Wait for the last confirmations and leave."""
         left = self._producer.flush(DELIVERY_SECONDS)
+        self._producer.close()
         self._consumer.close()
         if left:
             raise BusError(f"{self._topics.positions}: {left} snapshots not confirmed")

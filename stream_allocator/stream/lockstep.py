@@ -1,18 +1,24 @@
 """One universe through a running worker, bar by bar: the feeder and the paper execution of the demo.
 
-Each step publishes one bar's returns, waits for everything that the worker published about it, fills
+For each bar it publishes the returns, waits for everything that the worker published about it, fills
 what earlier bars decided, publishes the positions and waits until the audit topic says that they were
 applied. So the interleaving is the one of :func:`stream_allocator.backtest.walkforward.walk_forward`,
 and so are the bytes of every decision.
+
+What a bar decides is filled at the next one and nowhere sooner. So the next bar's returns may go out
+before this bar's answer is in, and the worker never waits for the client; only where positions are due
+must the answer come first.
 """
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_allocator.backtest.run import Recorder
+from stream_allocator.backtest.walkforward import Progress
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError
 from stream_allocator.events import (
@@ -30,6 +36,9 @@ from stream_allocator.topology import Topology
 __all__ = ["Lockstep"]
 
 POLL_SECONDS = 0.2
+
+AHEAD = 2
+"""Bars that may be under way: with a third one, a decision's positions would come a bar late."""
 
 
 class Lockstep:
@@ -69,54 +78,63 @@ class Lockstep:
             )
         )
         self._partition: int | None = None
-        self._update: RegimeUpdate | None = None
+        self._updates: dict[int, RegimeUpdate] = {}
         self._allocations: dict[str, Allocation] = {}
         self._evidence: dict[str, Evidence] = {}
         self._confirmed = 0
         self._published = 0
         self.chain = ""
 
-    def step(
-        self, event: ReturnEvent, *, patience: float | None = None
-    ) -> tuple[RegimeUpdate, list[Allocation]]:
-        """One bar, there and back.
+    def drive(
+        self, events: Iterable[ReturnEvent], heard: Progress, *, start_patience: float | None = None
+    ) -> None:
+        """Put bars through the worker.
 
         Parameters
         ----------
-        event : ReturnEvent
-            A whole cross-section.
-        patience : float, optional
-            For this bar; a worker that starts needs more than one that runs.
+        events : iterable of ReturnEvent
+            Whole cross-sections, one a bar.
+        heard : callable
+            Called after each bar with its update and its decisions.
+        start_patience : float, optional
+            For the first bar; a worker that starts needs more than one that runs.
 
         Raises
         ------
         BusError
             When the broker or the worker does not answer, or the worker refuses a record.
         """
-        patience = self._patience if patience is None else patience
-        self._publish(self._returns, event, patience)
+        patience = self._patience if start_patience is None else start_patience
+        ahead: deque[ReturnEvent] = deque()
+        for event in events:
+            while ahead and (len(ahead) == AHEAD or self._recorder.expecting):
+                heard(*self._finish(ahead.popleft(), patience))
+                patience = self._patience
+            self._publish(self._returns, event, patience)
+            ahead.append(event)
+        while ahead:
+            heard(*self._finish(ahead.popleft(), patience))
+
+    def _finish(self, event: ReturnEvent, patience: float) -> tuple[RegimeUpdate, list[Allocation]]:
+        """Wait for a bar's answer, fill, and see the positions applied."""
         self._wait(lambda: self._complete(event.event_time), patience, f"bar {event.sequence}")
-        update = self._update
-        assert update is not None
+        update = self._updates.pop(event.event_time)
         decided = [(self._allocations.pop(d), self._evidence.pop(d)) for d in update.decisions]
-        self._update = None
         for position in self._recorder.bar(event.returns, update, decided):
             self._publish(self._positions, position, patience)
             self._published += 1
-        self._wait(lambda: self._confirmed == self._published, patience, "its positions to be applied")
+        self._wait(lambda: self._confirmed == self._published, patience, "positions")
         return update, [allocation for allocation, _ in decided]
 
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
-        self._producer.flush(1.0)
+        self._producer.close()
 
     def _complete(self, event_time: int) -> bool:
-        update = self._update
-        return (
-            update is not None
-            and update.event_time == event_time
-            and all(d in self._allocations and d in self._evidence for d in update.decisions)
+        update = self._updates.get(event_time)
+        return update is not None and all(
+            d in self._allocations and d in self._evidence for d in update.decisions
         )
 
     def _publish(self, topic: str, event: ReturnEvent | PositionEvent, patience: float) -> None:
@@ -153,7 +171,7 @@ class Lockstep:
             if message is None:
                 self._alive()
                 if time.monotonic() - heard > patience:
-                    raise BusError(f"lockstep: the worker has not answered {what} for {patience:g} s")
+                    raise BusError(f"lockstep: waited {patience:g} s for the worker's answer to {what}")
                 continue
             if message.error() is not None:
                 if message.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -167,7 +185,7 @@ class Lockstep:
         record: Any = self._codec.unframe(expected, message.value(), message.headers())
         match record:
             case RegimeUpdate():
-                self._update = record
+                self._updates[record.event_time] = record
             case Allocation():
                 self._allocations[record.decision_id] = record
             case Evidence():

@@ -1,7 +1,7 @@
 """Reads stretches of topics outside any group: bounded, read_committed, never commits."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -35,10 +35,18 @@ class TopicReader:
     patience : float
         Seconds without progress after which a read gives up. It must be longer than the transaction
         time-out: below a dead writer's open transaction nothing is visible until the broker aborts it.
+    progress : callable, optional
+        Called while reading.
     """
 
-    def __init__(self, topology: Topology, patience: float | None = None) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        patience: float | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
         self.topology = topology
+        self.progress = progress
         self._patience = patience or topology.worker.transaction_timeout_seconds + 30.0
         self._consumer = Consumer(
             consumer_settings(
@@ -104,6 +112,7 @@ class TopicReader:
         )
         heard = time.monotonic()
         while ends:
+            self.progress()
             for message in self._consumer.consume(BATCH, 0.1):
                 heard = time.monotonic()
                 where = (str(message.topic()), int(message.partition() or 0))

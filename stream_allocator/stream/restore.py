@@ -159,5 +159,8 @@ def _replay_tail(
     codec = Codec(reader.topology.wire.schema_ids)
     audit = [codec.unframe(AuditEntry, r.value, r.headers) for r in records["audit"]]
     others = {(r.role, r.offset): r for role in ("positions", "control") for r in records[role]}
-    replayed = sum(1 for _ in interleave(shard, records["returns"], others, audit))
+    replayed = 0
+    for _ in interleave(shard, records["returns"], others, audit):
+        replayed += 1
+        reader.progress()
     return replayed, audit_end

@@ -10,9 +10,10 @@ from stream_allocator.topology import Topology
 __all__ = ["check", "create", "require"]
 
 REQUEST_SECONDS = 15.0
-#: Only the last record of each key matters; what is older may go after a week.
+#: Only the last snapshot is ever read; what is older may go after a week.
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * 86_400_000)}
-#: Replay and restore from the log need all of it.
+#: Replay, and restore without a snapshot, need all of it. That holds for control too: a mode change that
+#: compaction took away could not be put back where the audit chain says it fell.
 KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 
@@ -42,7 +43,7 @@ def create(topology: Topology) -> list[str]:
             replication_factor=topics.replication_factor,
             config={
                 "min.insync.replicas": str(topics.min_insync_replicas),
-                **(COMPACTED if role in {"control", "snapshots"} else KEPT),
+                **(COMPACTED if role == "snapshots" else KEPT),
             },
         )
         for role, name in topics.names.items()

@@ -1,10 +1,4 @@
-"""Consume, step, publish: one transaction a batch.
-
-A *session* is one consumer, one transactional producer and the shards of the partitions that the group
-assigned. Whatever goes wrong beyond an abortable error ends the session; the next one starts from the
-committed state by verified restore. So there is one way back, and it is used after a crash, a lost
-generation, a fenced producer and a commit whose outcome is unknown alike.
-"""
+"""The worker: consume, step, publish, session after session, until it is told to stop."""
 
 import logging
 import os
@@ -13,325 +7,34 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException
 
-from stream_allocator.errors import BusError
-from stream_allocator.stream.clients import consumer_settings, producer_settings
-from stream_allocator.stream.reader import TopicReader, record_of
-from stream_allocator.stream.restore import Manifest, restore
-from stream_allocator.stream.shard import INPUTS, Outgoing, Record, Shard
+from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.stream.topics import require
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
-__all__ = ["Session", "SessionLost", "run"]
+__all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_VARIABLE = "STREAM_ALLOCATOR_HEARTBEAT"
-REQUEST_SECONDS = 30.0
-IDLE_SECONDS = 0.05
-ABORTS = 5
+BEAT_SECONDS = 0.5
 RESTART_SECONDS = 0.5
-LAG_SECONDS = 5.0
-#: When the worker produced a record, nanoseconds since 1970: latency lives in headers, not in payloads.
-PRODUCED_HEADER = "produced-at"
 
 
-class SessionLost(Exception):
-    """The session cannot go on; the next one restores from the committed state."""
+class Heartbeat:
+    """Touches the file that ``stream-allocator health`` looks at, at most twice a second."""
 
+    def __init__(self, file: str | None) -> None:
+        self._file = Path(file) if file else None
+        self._last = 0.0
 
-class _Part:
-    """One assigned partition: its shard and how far everything has come."""
-
-    def __init__(self, shard: Shard, positions: dict[str, int], manifest: Manifest, audit_end: int) -> None:
-        self.shard = shard
-        self.positions = positions
-        self.manifest = manifest
-        self.audit_end = audit_end
-        self.snapshot_bars = shard.bars
-
-
-class Session:
-    """From joining the group to leaving it.
-
-    Parameters
-    ----------
-    topology : Topology
-    instance : str
-        Names the transactional producer; also the static member where ``static`` is set.
-    static : bool
-    telemetry : Telemetry
-    """
-
-    def __init__(self, topology: Topology, instance: str, *, static: bool, telemetry: Telemetry) -> None:
-        self._topology = topology
-        self._telemetry = telemetry
-        self._names = topology.topics.names
-        self._roles = {self._names[role]: role for role in INPUTS}
-        self._parts: dict[int, _Part] = {}
-        self._lag_time = 0.0
-        self._producer = Producer(producer_settings(topology, f"{topology.worker.group}-{instance}"))
-        self._consumer = Consumer(
-            consumer_settings(topology, topology.worker.group, instance_id=instance if static else None)
-        )
-        self._producer.init_transactions(REQUEST_SECONDS)
-        self._consumer.subscribe(
-            list(topology.topics.inputs),
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
-        )
-
-    # -- membership ------------------------------------------------------------------------------
-
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        wanted: dict[int, set[str]] = {}
-        for tp in partitions:
-            wanted.setdefault(tp.partition, set()).add(tp.topic)
-        for partition, topics in wanted.items():
-            if topics != set(self._topology.topics.inputs):
-                raise BusError(
-                    f"partition {partition} was assigned for {', '.join(sorted(topics))} only; every worker "
-                    f"of group {self._topology.worker.group} must use the range assignor"
-                )
-        if not partitions:
-            return
-        starts = []
-        with TopicReader(self._topology) as reader:
-            committed = {
-                (tp.topic, tp.partition): tp for tp in consumer.committed(partitions, timeout=REQUEST_SECONDS)
-            }
-            for partition in sorted(wanted):
-                started = time.monotonic()
-                entries = {role: committed[self._names[role], partition] for role in INPUTS}
-                back = restore(
-                    reader,
-                    partition,
-                    {role: tp.offset for role, tp in entries.items()},
-                    entries["returns"].metadata,
-                )
-                seconds = time.monotonic() - started
-                self._parts[partition] = _Part(
-                    back.shard, dict(back.positions), back.manifest, back.audit_end
-                )
-                self._telemetry.restored(partition, seconds)
-                log.info(
-                    "restored partition=%d bars=%d replayed=%d digest=%s seconds=%.3f",
-                    *(partition, back.shard.bars, back.replayed, back.shard.digest()[:12], seconds),
-                )
-                starts += [
-                    TopicPartition(self._names[role], partition, back.positions[role]) for role in INPUTS
-                ]
-        consumer.assign(starts)
-
-    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # nothing is open here: the callback runs inside a poll, and every batch was committed before it
-        for partition in {tp.partition for tp in partitions}:
-            self._parts.pop(partition, None)
-            log.info("revoked partition=%d", partition)
-
-    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._revoked(consumer, partitions)
-
-    # -- one batch -------------------------------------------------------------------------------
-
-    def poll(self) -> int:
-        """Take what waits through the engines and publish it; the number of records.
-
-        A batch ends by count, by time, or when nothing waits: an empty queue commits at once.
-        """
-        started = time.monotonic()
-        messages = self._collect(started)
-        records = [r for m in messages if (r := self._accept(m)) is not None]
-        self._report_lag()
-        if not records:
-            return 0
-        span = self._telemetry.batch(records)
-        outputs: dict[int, list[Outgoing]] = {}
-        for record in records:
-            part = self._parts[record.partition]
-            outputs.setdefault(record.partition, []).extend(part.shard.apply(record))
-            part.positions[record.role] = record.offset + 1
-        flat = [o for partition in outputs for o in outputs[partition]]
-        self._telemetry.processed(len(records), flat, time.monotonic() - started)
-        self._publish(outputs, [*self._telemetry.trace_headers(span)])
-        span.end()
-        return len(records)
-
-    def _collect(self, started: float) -> list[Message]:
-        worker = self._topology.worker
-        first = self._consumer.poll(IDLE_SECONDS)
-        if first is None:
-            return []
-        messages = [first]
-        while len(messages) < worker.batch_records and time.monotonic() - started < worker.batch_seconds:
-            more = self._consumer.consume(worker.batch_records - len(messages), 0)
-            if not more:
-                break
-            messages += more
-        return messages
-
-    def _accept(self, message: Message) -> Record | None:
-        """The record of a message; None for what this session has no more, or already, to do with."""
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError.FENCED_INSTANCE_ID:
-                raise BusError(f"another worker runs with this instance id: {error}")
-            if error.fatal():
-                raise SessionLost(str(error))
-            log.warning("consumer error=%s", error)
-            return None
-        record = record_of(self._roles[str(message.topic())], message)
-        part = self._parts.get(record.partition)
-        if part is None or record.offset < part.positions[record.role]:
-            return None  # a rebalance came between its fetch and now
-        return record
-
-    # -- publishing ------------------------------------------------------------------------------
-
-    def _publish(self, outputs: dict[int, list[Outgoing]], headers: list[tuple[str, bytes]]) -> None:
-        """Outputs and offsets in one transaction; an abortable error sends the same outputs again."""
-        started = time.monotonic()
-        due = [p for p in outputs if self._snapshot_due(self._parts[p])]
-        snapshots = {p: self._parts[p].shard.snapshots() for p in due}
-        for attempt in range(ABORTS):
-            try:
-                self._transaction(outputs, snapshots, headers)
-                self._telemetry.committed(time.monotonic() - started)
-                return
-            except KafkaException as failure:
-                error = failure.args[0]
-                log.warning("transaction attempt=%d error=%s", attempt, error)
-                if not error.txn_requires_abort() or _generation_lost(error):
-                    raise SessionLost(str(error)) from failure
-                self._producer.abort_transaction(REQUEST_SECONDS)
-        raise SessionLost(f"{ABORTS} transactions in a row were aborted")
-
-    def _snapshot_due(self, part: _Part) -> bool:
-        return part.shard.bars - part.snapshot_bars >= self._topology.worker.snapshot_bars
-
-    def _transaction(
-        self,
-        outputs: dict[int, list[Outgoing]],
-        snapshots: dict[int, list[Outgoing]],
-        headers: list[tuple[str, bytes]],
-    ) -> None:
-        self._producer.begin_transaction()
-        snapshot_offsets: dict[int, list[int]] = {p: [] for p in snapshots}
-        stamp = [*headers, (PRODUCED_HEADER, str(time.time_ns()).encode())]
-        for partition, records in outputs.items():
-            for record in records:
-                self._produce(partition, record, stamp, snapshot_offsets)
-            for record in snapshots.get(partition, ()):
-                self._produce(partition, record, stamp, snapshot_offsets)
-        if snapshots:  # the manifest must name their offsets, which only delivery tells
-            self._producer.flush(REQUEST_SECONDS)
-            for partition, records in snapshots.items():
-                if len(snapshot_offsets[partition]) != len(records):
-                    raise SessionLost(f"snapshot of partition {partition} was not delivered in time")
-        offsets, manifests = [], {}
-        for partition in outputs:
-            part = self._parts[partition]
-            manifest = part.manifest
-            if partition in snapshots:
-                first, count = min(snapshot_offsets[partition]), len(snapshots[partition])
-                manifest = Manifest("", (first, count), dict(part.positions), part.audit_end)
-            manifest = Manifest(part.shard.digest(), manifest.snapshot, manifest.inputs, manifest.audit)
-            manifests[partition] = manifest
-            offsets += self._offsets(partition, part.positions, manifest)
-        self._producer.send_offsets_to_transaction(
-            offsets, self._consumer.consumer_group_metadata(), REQUEST_SECONDS
-        )
-        self._producer.commit_transaction(REQUEST_SECONDS)
-        for partition, manifest in manifests.items():
-            part = self._parts[partition]
-            part.manifest = manifest
-            if partition in snapshots:
-                part.snapshot_bars = part.shard.bars
-
-    def _produce(
-        self,
-        partition: int,
-        record: Outgoing,
-        headers: list[tuple[str, bytes]],
-        snapshot_offsets: dict[int, list[int]],
-    ) -> None:
-        part = self._parts.get(partition)
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            offset = message.offset()
-            if error is not None or offset is None:
-                return
-            if record.role == "audit" and part is not None:
-                part.audit_end = max(part.audit_end, offset + 1)
-            elif record.role == "snapshots":
-                snapshot_offsets[partition].append(offset)
-
-        callback = {"on_delivery": delivered} if record.role in {"audit", "snapshots"} else {}
-        while True:
-            try:
-                self._producer.produce(
-                    self._names[record.role],
-                    record.value,
-                    key=record.key,
-                    partition=partition,
-                    headers=[*record.headers, *headers],
-                    **callback,
-                )
-                return
-            except BufferError:  # the queue is full: let deliveries make room
-                self._producer.poll(0.1)
-
-    def _offsets(self, partition: int, positions: dict[str, int], manifest: Manifest) -> list[TopicPartition]:
-        offsets = []
-        for role in INPUTS:
-            metadata = {"metadata": manifest.to_metadata()} if role == "returns" else {}
-            offsets.append(TopicPartition(self._names[role], partition, positions[role], **metadata))
-        return offsets
-
-    # -- the rest --------------------------------------------------------------------------------
-
-    def _report_lag(self) -> None:
+    def __call__(self) -> None:
         now = time.monotonic()
-        if now - self._lag_time < LAG_SECONDS:
-            return
-        self._lag_time = now
-        for partition, part in self._parts.items():
-            for role in INPUTS:
-                tp = TopicPartition(self._names[role], partition)
-                _, high = self._consumer.get_watermark_offsets(tp, cached=True)
-                if high >= 0:
-                    self._telemetry.lag(tp.topic, partition, max(0, high - part.positions[role]))
-
-    def leave(self) -> None:
-        """End cleanly: snapshot every partition that moved, commit, leave the group."""
-        moved: dict[int, list[Outgoing]] = {
-            p: [] for p, part in self._parts.items() if part.shard.bars > part.snapshot_bars
-        }
-        if moved:
-            snapshots = {p: self._parts[p].shard.snapshots() for p in moved}
-            try:
-                self._transaction(moved, snapshots, [])
-                log.info("snapshot partitions=%s", sorted(moved))
-            except (KafkaException, SessionLost) as error:  # nothing is lost: the next start replays the tail
-                log.warning("no snapshot at the end: %s", error)
-        self.close()
-
-    def close(self) -> None:
-        """Leave the group without committing anything."""
-        self._parts.clear()
-        self._consumer.close()
-
-
-def _generation_lost(error: KafkaError) -> bool:
-    return error.code() in {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.REBALANCE_IN_PROGRESS,
-    }
+        if self._file is not None and now - self._last >= BEAT_SECONDS:
+            self._last = now
+            self._file.touch()
 
 
 def run(
@@ -361,18 +64,19 @@ def run(
     stop = stop or threading.Event()
     instance = instance_id or f"{socket.gethostname()}-{os.getpid()}"
     meters = Telemetry(telemetry, instance)
-    beat = os.environ.get(HEARTBEAT_VARIABLE)
+    beat = Heartbeat(os.environ.get(HEARTBEAT_VARIABLE))
     require(topology)
     try:
         while not stop.is_set():
             session = None
             try:
-                session = Session(topology, instance, static=instance_id is not None, telemetry=meters)
+                session = Session(
+                    topology, instance, static=instance_id is not None, telemetry=meters, progress=beat
+                )
                 log.info("session instance=%s group=%s", instance, topology.worker.group)
                 while not stop.is_set():
                     session.poll()
-                    if beat:
-                        Path(beat).touch()
+                    beat()
                 session.leave()
             except (SessionLost, KafkaException) as error:
                 log.warning("session lost: %s; restoring from the committed state", error)

@@ -110,6 +110,12 @@ def test_without_limits_and_ambiguity_it_is_the_textbook_portfolio(n):
     assert all(price == 0.0 for price in ours.multipliers.values())
 
 
+def test_nothing_is_written_to_the_terminal(capfd):
+    for changes in ({}, {"factors": np.zeros((4, 0))}, {"factors": 0.1 * np.eye(4)}):
+        solve(unconstrained(4, 1, **changes))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_with_a_budget_alone_the_shadow_price_is_the_textbook_multiplier():
     p = unconstrained(5, 3, cash_lower=0.0, cash_upper=0.0)
     sigma, ones = covariance(p), np.ones(5)

@@ -17,6 +17,18 @@ BARS, ROUNDS = 600, 3
 PROMPT = {"session_timeout_seconds": 1.5, "transaction_timeout_seconds": 1.5, "snapshot_bars": 100}
 
 
+def owner_of(workers):
+    """The worker that holds the one partition; its log says so last."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        logs = [w.text() for w in workers]
+        holding = [w for w, t in zip(workers, logs, strict=True) if t.rfind("restored") > t.rfind("revoked")]
+        if len(holding) == 1:
+            return holding[0]
+        time.sleep(0.05)
+    raise AssertionError("nobody holds the partition")
+
+
 def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker=PROMPT)
     feeder, regimes, dice = Feeder(topology), Outputs(topology, "regimes"), random.Random(7)
@@ -25,12 +37,13 @@ def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path):
         workers = [first, second]
         for w in workers:
             w.until("session instance")
+        time.sleep(2)  # the second one's arrival moves the partition or not
         share = BARS // ROUNDS
         for turn in range(ROUNDS):
             # all at once: the owner falls asleep in the middle of a long batch, before its transaction
+            owner = owner_of(workers)
             feeder.send(ticks[turn * share : (turn + 1) * share])
-            regimes.until(turn * share + 1, first)
-            owner = max(workers, key=lambda w: w.text().rfind("restored") - w.text().rfind("revoked"))
+            regimes.until(turn * share + 1, owner)
             other = workers[1 - workers.index(owner)]
             restored = other.text().count("restored partition")
             time.sleep(dice.random() * 0.3)
@@ -48,17 +61,22 @@ def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path):
     assert result.identical, result.text()
 
 
-def test_of_two_workers_with_one_instance_id_only_the_newer_stays(kafka, tmp_path):
+def test_of_two_workers_with_one_instance_id_one_stays_and_the_other_says_why(kafka, tmp_path):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
     feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
     ticks = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
-    with WorkerProcess(path, "same") as older:
+    with WorkerProcess(path, "same") as first:
         feeder.send(ticks[:30])
-        regimes.until(30, older)
-        with WorkerProcess(path, "same") as newer:
-            assert older.wait(30) == 3
-            assert "another worker runs with this instance id" in older.text()
+        regimes.until(30, first)
+        with WorkerProcess(path, "same") as second:
+            deadline = time.monotonic() + 40
+            while (gone := [w for w in (first, second) if w.process.poll() is not None]) == []:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert [w.wait() for w in gone] == [3]
+            assert "another worker runs with this instance id" in gone[0].text()
+            stays = second if gone[0] is first else first
             feeder.send(ticks[30:])
-            regimes.until(60, newer)
-            assert newer.stop() == 0
+            regimes.until(60, stays)
+            assert stays.stop() == 0
     assert replay(topology, log_of(topology)).identical
