@@ -213,10 +213,7 @@ def publish(
             traded=float(np.abs(weights - current).sum()),
             bucket=book.bucket.level,
         ),
-        limits=tuple(
-            events.LimitState(x.name, x.kind, x.scope, x.bound, x.value, x.shadow_price, x.binding)
-            for x in limit_states(program, weights, multipliers)
-        ),
+        limits=limit_states(program, weights, multipliers),
         certificate=events.CertificateValues(
             proof.primal, proof.dual, proof.gap, proof.objective, proof.bound
         ),

@@ -4,17 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_allocator.allocate import certificate, objective_terms
+from stream_allocator.allocate import GAP, PRIMAL, certificate, objective_scale, objective_terms
 from stream_allocator.codec import digest, encode
 from stream_allocator.decision import program_of
 from stream_allocator.events import Allocation, Evidence
 
-__all__ = ["GAP_TOLERANCE", "PRIMAL_TOLERANCE", "Check", "Verdict", "verify"]
+__all__ = ["Check", "Verdict", "verify"]
 
-#: Violation of any limit, in units of NAV: a hundredth of a cent on a million.
-PRIMAL_TOLERANCE = 1e-9
-#: Duality gap relative to the objective; the objective is a rate a year of a few per cent.
-GAP_TOLERANCE = 1e-6
 #: Published against recomputed numbers: a few roundings of float64.
 ROUNDING = 1e-9
 
@@ -78,14 +74,14 @@ def verify(allocation: Allocation, evidence: Evidence) -> Verdict:
     checks.append(
         Check(
             "turnover and participation hold",
-            excess <= PRIMAL_TOLERANCE,
+            excess <= PRIMAL,
             f"worst excess {max(excess, 0.0):.1e}",
         )
     )
     total = float(weights.sum()) + allocation.cash
     checks.append(Check("weights and cash add up to one", abs(total - 1.0) <= ROUNDING, f"{total:.12f}"))
     terms = sum(objective_terms(program, weights).values())
-    scale = max(abs(proof.objective), 1e-6)
+    scale = max(objective_scale(program, weights), GAP)
     checks.append(
         Check(
             "the published objective is the recomputed one",
@@ -94,14 +90,12 @@ def verify(allocation: Allocation, evidence: Evidence) -> Verdict:
         )
     )
     if allocation.rung == "robust":
-        checks.append(
-            Check("no limit is violated", proof.primal <= PRIMAL_TOLERANCE, f"worst {proof.primal:.1e}")
-        )
+        checks.append(Check("no limit is violated", proof.primal <= PRIMAL, f"worst {proof.primal:.1e}"))
         checks.append(
             Check(
                 "no other weights could be better by more than the gap",
-                proof.gap <= GAP_TOLERANCE * scale,
-                f"gap {proof.gap:.1e} a year, {proof.gap / scale:.1e} of the objective",
+                proof.gap <= GAP * scale,
+                f"gap {proof.gap:.1e} a year, {proof.gap / scale:.1e} of its terms",
             )
         )
     return Verdict(allocation.decision_id, tuple(checks))

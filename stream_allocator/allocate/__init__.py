@@ -11,17 +11,19 @@ from stream_allocator.allocate.baseline import (
 )
 from stream_allocator.allocate.certificate import Certificate, certificate, shadow_prices
 from stream_allocator.allocate.feasibility import Infeasible
-from stream_allocator.allocate.ladder import RUNGS, Decision, Rung, decide, passes
-from stream_allocator.allocate.limits import Limit, LimitState, limit_states, limits_of, violations
+from stream_allocator.allocate.ladder import GAP, PRIMAL, RUNGS, Decision, decide, passes
+from stream_allocator.allocate.limits import Limit, limit_states, limits_of, violations
 from stream_allocator.allocate.program import Group, Program, ProgramError
 from stream_allocator.allocate.projection import project, towards
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.restore import Restoration, restore, total_violation
 from stream_allocator.allocate.robust import covariance, volatility
-from stream_allocator.allocate.solve import Solution, solve
+from stream_allocator.allocate.solve import Solution, objective_scale, solve
 from stream_allocator.allocate.terms import objective, objective_terms
 
 __all__ = [
+    "GAP",
+    "PRIMAL",
     "RUNGS",
     "BaselineKind",
     "Certificate",
@@ -29,11 +31,9 @@ __all__ = [
     "Group",
     "Infeasible",
     "Limit",
-    "LimitState",
     "Program",
     "ProgramError",
     "Restoration",
-    "Rung",
     "Solution",
     "SolverSettings",
     "certificate",
@@ -44,6 +44,7 @@ __all__ = [
     "limit_states",
     "limits_of",
     "objective",
+    "objective_scale",
     "objective_terms",
     "passes",
     "project",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from stream_allocator.allocate.projection import towards
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.restore import restore, total_violation
 from stream_allocator.allocate.solve import Solution, objective_scale, solve
+from stream_allocator.events import Rung
 
-__all__ = ["RUNGS", "Decision", "Rung", "decide", "passes"]
+__all__ = ["GAP", "PRIMAL", "RUNGS", "Decision", "decide", "passes"]
 
-Rung = Literal["robust", "restore", "baseline", "hold"]
-RUNGS: tuple[Rung, ...] = ("robust", "restore", "baseline", "hold")
+RUNGS: tuple[Rung, ...] = get_args(Rung)
 
 # What a certificate must prove.  Newton leaves violations and relative gaps of 1e-15, OSQP alone 1e-9 and
 # 1e-6: nothing worse than a good answer of OSQP's passes.  1e-6 of the objective's terms is about a hundredth

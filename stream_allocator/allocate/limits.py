@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import volatility
+from stream_allocator.events import LimitState
 
 __all__ = [
     "Limit",
-    "LimitState",
     "Rows",
     "limit_states",
     "limits_of",
@@ -194,19 +194,6 @@ def linear_rows(program: Program) -> Rows:
     normals.setflags(write=False)
     bounds.setflags(write=False)
     return Rows(tuple(limit.name for limit in rows), normals, bounds)
-
-
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """One limit at chosen weights; the shadow price is the objective's fall per unit of relaxation."""
-
-    name: str
-    kind: str
-    scope: str
-    bound: float
-    value: float
-    shadow_price: float
-    binding: bool
 
 
 def limit_states(
