@@ -30,6 +30,7 @@ from stream_allocator.events import (
     Rejection,
     ReturnEvent,
 )
+from stream_allocator.intake import refuse_control, refuse_positions, refuse_returns
 from stream_allocator.market import Market, MarketView
 from stream_allocator.policy import Policy
 from stream_allocator.state import pack, unpack
@@ -129,7 +130,7 @@ class Engine:
     # -- returns ---------------------------------------------------------------------------------
 
     def _apply_returns(self, event: ReturnEvent, offset: int) -> list[Output]:
-        refusal = self._refuse_returns(event)
+        refusal = refuse_returns(event, self.universe)
         if refusal is not None:
             return [refusal]
         source = f"returns/{event.source}"
@@ -163,26 +164,6 @@ class Engine:
         for bar in self._bars.close():
             outputs.extend(self._close(bar))
         return outputs
-
-    def _refuse_returns(self, event: ReturnEvent) -> Rejection | None:
-        unknown = [a for a in event.assets if a not in self._index]
-        if unknown:
-            return Rejection("unknown_asset", f"universe {self.universe.name} lacks {', '.join(unknown)}")
-        n = len(event.assets)
-        if n == 0 or len(set(event.assets)) != n:
-            return Rejection("invalid", "assets must be named, each once")
-        volumes = event.dollar_volumes
-        if len(event.returns) != n or (volumes is not None and len(volumes) != n):
-            return Rejection("invalid", f"{n} assets, but other numbers of returns or dollar volumes")
-        for asset, r in zip(event.assets, event.returns, strict=True):
-            if r < -1.0 or r == float("inf"):
-                return Rejection("invalid", f"return of {asset} is {r}; simple returns lie in [-1, inf)")
-        for asset, v in zip(event.assets, volumes or (), strict=False):
-            if v < 0.0 or v == float("inf"):
-                return Rejection(
-                    "invalid", f"dollar volume of {asset} is {v}; it must be finite and not negative"
-                )
-        return self._refuse_time(event)
 
     def _close(self, bar: Bar) -> list[Output]:
         view = self._market.close(bar)
@@ -266,82 +247,48 @@ class Engine:
     # -- positions and control -------------------------------------------------------------------
 
     def _apply_positions(self, event: PositionEvent, offset: int) -> list[Output]:
-        refusal = self._refuse_positions(event)
-        book = self._books.get(event.portfolio)
-        if refusal is None and book is not None:
-            source = f"positions/{event.portfolio}/{event.source}"
-            if self._is_duplicate(source, event.sequence):
-                return self._audit_input(event, offset, "duplicate")
-            self._enter_sequence(source, event.sequence)
-            weights = np.zeros(len(self.universe.assets))
-            for asset, value in zip(event.assets, event.market_values, strict=True):
-                weights[self._index[asset]] = value / event.nav
-            book.hold(weights, event.nav)
-            book.positions_offset = offset
-            return self._audit_input(event, offset, "applied")
-        assert refusal is not None
-        return [*self._audit_input(event, offset, refusal.code), refusal]
-
-    def _refuse_positions(self, event: PositionEvent) -> Rejection | None:
-        if event.portfolio not in self._books:
-            return self._unknown_portfolio(event.portfolio)
-        unknown = [a for a in event.assets if a not in self._index]
-        if unknown:
-            return Rejection("unknown_asset", f"universe {self.universe.name} lacks {', '.join(unknown)}")
-        if len(event.market_values) != len(event.assets) or len(set(event.assets)) != len(event.assets):
-            return Rejection("invalid", "assets must be named once, each with one market value")
-        if not (np.isfinite(event.nav) and event.nav > 0.0):
-            return Rejection("invalid", f"nav is {event.nav}; it must be positive")
-        if not np.isfinite([event.cash, *event.market_values]).all():
-            return Rejection("invalid", "cash and market values must be finite")
-        total = event.cash + sum(event.market_values)
-        if abs(total - event.nav) > 1e-6 * event.nav:
-            return Rejection(
-                "invalid", f"cash and market values add up to {total!r}, but nav is {event.nav!r}"
-            )
-        return self._refuse_time(event)
+        refusal = refuse_positions(event, self.universe)
+        if refusal is not None:
+            return [self._audit_input(event, offset, refusal.code), refusal]
+        source = f"positions/{event.portfolio}/{event.source}"
+        if self._is_duplicate(source, event.sequence):
+            return [self._audit_input(event, offset, "duplicate")]
+        self._enter_sequence(source, event.sequence)
+        weights = np.zeros(len(self.universe.assets))
+        for asset, value in zip(event.assets, event.market_values, strict=True):
+            weights[self._index[asset]] = value / event.nav
+        book = self._books[event.portfolio]
+        book.hold(weights, event.nav)
+        book.positions_offset = offset
+        return [self._audit_input(event, offset, "applied")]
 
     def _apply_control(self, event: ControlEvent, offset: int) -> list[Output]:
-        book = self._books.get(event.portfolio)
-        refusal = self._unknown_portfolio(event.portfolio) if book is None else self._refuse_time(event)
-        if refusal is not None or book is None:
-            assert refusal is not None
-            return [*self._audit_input(event, offset, refusal.code), refusal]
+        refusal = refuse_control(event, self.universe)
+        if refusal is not None:
+            return [self._audit_input(event, offset, refusal.code), refusal]
         source = f"control/{event.portfolio}/{event.source}"
         if self._is_duplicate(source, event.sequence):
-            return self._audit_input(event, offset, "duplicate")
+            return [self._audit_input(event, offset, "duplicate")]
         self._enter_sequence(source, event.sequence)
+        book = self._books[event.portfolio]
         book.control_pending = book.control_pending or event.mode != book.mode
         book.mode = event.mode
         book.control_offset = offset
-        return self._audit_input(event, offset, "applied")
+        return [self._audit_input(event, offset, "applied")]
 
-    def _audit_input(self, event: PositionEvent | ControlEvent, offset: int, outcome: str) -> list[Output]:
-        control = isinstance(event, ControlEvent)
-        return [
-            self._chain.append(
-                "control" if control else "position",
-                event.event_time,
-                self._returns_offset,
-                portfolio=event.portfolio,
-                offset=offset,
-                subject=event.mode if isinstance(event, ControlEvent) else "",
-                outcome=outcome,
-                operator=event.operator if isinstance(event, ControlEvent) else "",
-                reason=event.reason if isinstance(event, ControlEvent) else "",
-            )
-        ]
-
-    def _unknown_portfolio(self, name: str) -> Rejection:
-        known = ", ".join(self._books)
-        return Rejection(
-            "unknown_portfolio", f"universe {self.universe.name} has no portfolio {name}; known: {known}"
+    def _audit_input(self, event: PositionEvent | ControlEvent, offset: int, outcome: str) -> AuditEntry:
+        control = event if isinstance(event, ControlEvent) else None
+        return self._chain.append(
+            "position" if control is None else "control",
+            event.event_time,
+            self._returns_offset,
+            portfolio=event.portfolio,
+            offset=offset,
+            subject="" if control is None else control.mode,
+            outcome=outcome,
+            operator="" if control is None else control.operator,
+            reason="" if control is None else control.reason,
         )
-
-    def _refuse_time(self, event: Input) -> Rejection | None:
-        if event.event_time < 0:
-            return Rejection("invalid", f"event time {event.event_time} lies before 1970")
-        return None
 
     # -- sequences -------------------------------------------------------------------------------
 

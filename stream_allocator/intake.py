@@ -1,0 +1,79 @@
+"""What an engine refuses before it moves: each function says why, or None."""
+
+import math
+
+from stream_allocator.events import ControlEvent, Input, PositionEvent, Rejection, ReturnEvent
+from stream_allocator.topology import Universe
+
+__all__ = ["refuse_control", "refuse_positions", "refuse_returns"]
+
+#: Cash and market values must add up to NAV to this, relative: feeds round to cents, not to bits.
+NAV_TOLERANCE = 1e-6
+
+
+def refuse_returns(event: ReturnEvent, universe: Universe) -> Rejection | None:
+    """Whether returns name known assets once each, with possible numbers."""
+    refusal = _refuse_assets(event.assets, universe)
+    if refusal is not None:
+        return refusal
+    n, volumes = len(event.assets), event.dollar_volumes
+    if n == 0:
+        return Rejection("invalid", "no assets are named")
+    if len(event.returns) != n or (volumes is not None and len(volumes) != n):
+        return Rejection("invalid", f"{n} assets, but other numbers of returns or dollar volumes")
+    for asset, r in zip(event.assets, event.returns, strict=True):
+        if r < -1.0 or r == math.inf:
+            return Rejection("invalid", f"return of {asset} is {r}; simple returns lie in [-1, inf)")
+    for asset, v in zip(event.assets, volumes or (), strict=False):
+        if v < 0.0 or v == math.inf:
+            return Rejection(
+                "invalid", f"dollar volume of {asset} is {v}; it must be finite and not negative"
+            )
+    return _refuse_time(event)
+
+
+def refuse_positions(event: PositionEvent, universe: Universe) -> Rejection | None:
+    """Whether a snapshot is of a known portfolio and adds up."""
+    refusal = _refuse_portfolio(event.portfolio, universe) or _refuse_assets(event.assets, universe)
+    if refusal is not None:
+        return refusal
+    if len(event.market_values) != len(event.assets):
+        return Rejection("invalid", f"{len(event.assets)} assets, {len(event.market_values)} market values")
+    if not (math.isfinite(event.nav) and event.nav > 0.0):
+        return Rejection("invalid", f"nav is {event.nav}; it must be positive")
+    if not all(map(math.isfinite, (event.cash, *event.market_values))):
+        return Rejection("invalid", "cash and market values must be finite")
+    total = event.cash + sum(event.market_values)
+    if abs(total - event.nav) > NAV_TOLERANCE * event.nav:
+        return Rejection("invalid", f"cash and market values add up to {total!r}, but nav is {event.nav!r}")
+    return _refuse_time(event)
+
+
+def refuse_control(event: ControlEvent, universe: Universe) -> Rejection | None:
+    """Whether a change of mode is for a known portfolio."""
+    return _refuse_portfolio(event.portfolio, universe) or _refuse_time(event)
+
+
+def _refuse_assets(assets: tuple[str, ...], universe: Universe) -> Rejection | None:
+    named = set(assets)
+    unknown = named.difference(universe.assets)
+    if unknown:
+        return Rejection("unknown_asset", f"universe {universe.name} lacks {', '.join(sorted(unknown))}")
+    if len(named) != len(assets):
+        return Rejection("invalid", "an asset is named twice")
+    return None
+
+
+def _refuse_portfolio(name: str, universe: Universe) -> Rejection | None:
+    known = [p.name for p in universe.portfolios]
+    if name in known:
+        return None
+    return Rejection(
+        "unknown_portfolio", f"universe {universe.name} has no portfolio {name}; known: {', '.join(known)}"
+    )
+
+
+def _refuse_time(event: Input) -> Rejection | None:
+    if event.event_time < 0:
+        return Rejection("invalid", f"event time {event.event_time} lies before 1970")
+    return None
