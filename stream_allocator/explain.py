@@ -172,7 +172,7 @@ def _changes(a: Allocation) -> list[str]:
     t = a.turnover
     trades = _trades(a)
     if not trades:
-        return ["No asset is traded."]
+        return ["No asset is traded: no trade would earn its cost."]
     bought = sum(w.trade for w in trades if w.trade > 0)
     sold = -sum(w.trade for w in trades if w.trade < 0)
     before = a.cash + sum(w.trade for w in a.weights)
@@ -265,8 +265,9 @@ def _proof(a: Allocation) -> list[str]:
     ]
     if s.programmes:
         said.append(
-            f"OSQP solved {s.programmes} programmes in {s.iterations} iterations, Newton finished in "
-            f"{s.finish_steps} steps; the two methods {'agree' if s.agreed else 'do not agree'}."
+            f"OSQP solved {_count(s.programmes, 'programme')} in {_count(s.iterations, 'iteration')}, Newton "
+            f"finished in {_count(s.finish_steps, 'step')}; the two methods "
+            f"{'agree' if s.agreed else 'do not agree'}."
         )
     said.append(f"It saw returns up to offset {a.inputs.returns} and positions up to {a.inputs.positions}.")
     said.append(f"Policy {a.policy_digest[:12]}, evidence {a.evidence_digest[:12]}.")
@@ -313,5 +314,8 @@ def _number(x: float) -> float | None:
 def _bars(n: float) -> str:
     if not math.isfinite(n):
         return "an unknown number of bars"
-    whole = round(n)
-    return f"{whole} bar" if whole == 1 else f"{whole} bars"
+    return _count(round(n), "bar")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

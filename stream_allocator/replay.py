@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import fastavro
 
+from stream_allocator.audit import first_break
 from stream_allocator.codec import Codec
 from stream_allocator.errors import CodecError, DataError
 from stream_allocator.events import Allocation, AuditEntry, Evidence, RegimeUpdate
@@ -169,8 +170,9 @@ def replay(topology: Topology, log: Log, policy: Policy | None = None) -> Replay
     """
     chosen = topology if policy is None else topology.with_policy(policy)
     codec = Codec(topology.wire.schema_ids)
+    broken = tuple(_chain_breaks(codec, log))
     applied, produced = 0, []
-    for partition in sorted({p for _, p in log}):
+    for partition in sorted({p for _, p in log} if not broken else ()):  # the chain says what comes when
         audit = _readable(codec, AuditEntry, log.get(("audit", partition), []))
         others = {
             (r.role, r.offset): r for role in ("positions", "control") for r in log.get((role, partition), [])
@@ -185,12 +187,35 @@ def replay(topology: Topology, log: Log, policy: Policy | None = None) -> Replay
     return Replay(
         records=applied,
         compared={role: sum(r.role == role for r in recorded) for role in COMPARED},
-        differences=tuple(_differences(codec, recorded, produced)),
+        differences=broken or tuple(_differences(codec, recorded, produced)),
         decisions=len(made),
         recorded_decisions=len(known),
         turnover=_turnover(made),
         recorded_turnover=_turnover(known),
     )
+
+
+def _chain_breaks(codec: Codec, log: Log) -> Iterator[Difference]:
+    """Where a recorded audit chain does not hold together: nothing after that can be trusted."""
+    chains: dict[bytes, list[Record]] = {}
+    for (role, _), records in sorted(log.items()):
+        if role == "audit":
+            for record in records:
+                chains.setdefault(record.key or b"", []).append(record)
+    for key, records in sorted(chains.items()):
+        entries = _readable(codec, AuditEntry, records)
+        at = first_break(entries)
+        if at is None and len(entries) < len(records):
+            at = len(entries)
+        if at is not None:
+            yield Difference(
+                "audit",
+                key.decode("utf-8", "replace"),
+                records[at].offset,
+                "hash",
+                "an entry that does not follow from the one before",
+                "an unbroken chain",
+            )
 
 
 def _readable(codec: Codec, cls: type[Event], records: Iterable[Record]) -> list[Event]:

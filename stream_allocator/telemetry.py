@@ -6,6 +6,7 @@ variables point, ``none`` records nothing.
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal, get_args
 
 from opentelemetry.context import Context
@@ -37,6 +38,24 @@ EXPORTERS: tuple[Exporter, ...] = get_args(Exporter)
 TRACE_HEADER = "traceparent"
 #: A batch links to so many of its records' traces at most.
 LINKS = 32
+#: Seconds; the default boundaries are made for milliseconds.
+DURATION_BOUNDARIES = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -101,9 +120,12 @@ class Telemetry:
         self._bars = meter.create_counter("stream_allocator.bars.closed", unit="{bar}")
         self._decisions = meter.create_counter("stream_allocator.decisions", unit="{decision}")
         self._dead_letters = meter.create_counter("stream_allocator.dead_letters", unit="{record}")
-        self._batch = meter.create_histogram("stream_allocator.batch.duration", unit="s")
-        self._transaction = meter.create_histogram("stream_allocator.transaction.duration", unit="s")
-        self._restore = meter.create_histogram("stream_allocator.restore.duration", unit="s")
+        durations = partial(
+            meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=DURATION_BOUNDARIES
+        )
+        self._batch = durations("stream_allocator.batch.duration")
+        self._transaction = durations("stream_allocator.transaction.duration")
+        self._restore = durations("stream_allocator.restore.duration")
         self._sessions = meter.create_counter("stream_allocator.sessions.lost", unit="{session}")
         self._lag = meter.create_gauge("stream_allocator.lag", unit="{record}")
         self._bucket = meter.create_gauge("stream_allocator.turnover.bucket", unit="1")

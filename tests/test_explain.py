@@ -79,7 +79,7 @@ def test_trades_are_told_largest_first_and_the_rest_summed():
 
 def test_a_decision_without_trades_says_so():
     a = decisions.allocation([0.2, 0.3], current=[0.2, 0.3])
-    assert said(a, "What changed") == "No asset is traded."
+    assert said(a, "What changed") == "No asset is traded: no trade would earn its cost."
 
 
 def test_what_the_cap_held_back_is_told():

@@ -132,7 +132,7 @@ def regimes(run: Run) -> str:
     """Labels, the probability of a recent change, and the present segment's volatility."""
     r = run.regimes
     with mpl.rc_context(_STYLE):
-        figure, (ribbon, chance, risk) = _figure(3, 4.4, (0.5, 1.2, 1.5))
+        figure, (ribbon, chance, risk) = _figure(3, 4.6, (0.5, 1.2, 1.5), head=0.35)
         days = _days(run.times)
         for label in LABELS:
             spans = _spans(np.array([x == label for x in r.label]), days)
@@ -167,7 +167,7 @@ def weights(run: Run, portfolio: PortfolioRun) -> str:
     """What was held, by group and cash."""
     names, parts = _parts(run, portfolio)
     with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(1, 3.4)
+        figure, (axes,) = _figure(1, 3.5, head=0.35)
         chosen = _last(len(run.times))
         days = _days(run.times)[chosen]
         cash = np.maximum(0.0, 1.0 - portfolio.held.sum(axis=1))
@@ -188,7 +188,7 @@ def turnover(run: Run, portfolio: PortfolioRun) -> str:
     traded = np.array([d.turnover.traded for d in decisions])
     granted = np.array([d.turnover.granted for d in decisions])
     with mpl.rc_context(_STYLE):
-        figure, (each, budget) = _figure(2, 4.0, (1.4, 1.0))
+        figure, (each, budget) = _figure(2, 4.2, (1.4, 1.0), head=0.35)
         each.vlines(days, 0, traded, color=SERIES[0], linewidth=0.9, label="traded")
         each.plot(days, granted, color=SERIES[1], linewidth=0.9, drawstyle="steps-mid", label="granted")
         each.set_title("Turnover of each decision, share of NAV")
@@ -224,7 +224,7 @@ def confidence(run: Run) -> str:
     """Confidence after each bar, and the evidence in the present segment."""
     r = run.regimes
     with mpl.rc_context(_STYLE):
-        figure, (sure, evidence) = _figure(2, 3.4, (1.0, 1.0))
+        figure, (sure, evidence) = _figure(2, 3.6, (1.0, 1.0), head=0.3)
         t, y = _thin(run.times, r.confidence, "last")
         sure.plot(t, y, color=SERIES[0])
         sure.set_ylim(0, 1.02)
@@ -240,9 +240,22 @@ def confidence(run: Run) -> str:
 _ONE_TWO_FIVE = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
 
 
-def _figure(rows: int, height: float, ratios: Sequence[float] = (1.0,)) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(10.4, height), layout="constrained")
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios})
+def _figure(
+    rows: int, height: float, ratios: Sequence[float] = (1.0,), *, head: float = 0.1, gap: float = 0.32
+) -> tuple[Figure, list[Axes]]:
+    """Panels over one time axis that stands at the same place in every picture; sizes in inches."""
+    width, left, right, foot = 10.4, 0.5, 0.05, 0.3
+    figure = Figure(figsize=(width, height))
+    mean_panel = (height - head - foot - gap * (rows - 1)) / rows
+    spacing = {
+        "height_ratios": ratios,
+        "left": left / width,
+        "right": 1.0 - right / width,
+        "bottom": foot / height,
+        "top": 1.0 - head / height,
+        "hspace": gap / mean_panel,
+    }
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw=spacing)
     axes = [row[0] for row in grid]
     locator = AutoDateLocator(minticks=5, maxticks=12)
     axes[-1].xaxis.set_major_locator(locator)

@@ -124,7 +124,8 @@ def sharpe_difference(
     """Difference of two Sharpe ratios over the same bars, with a percentile interval.
 
     Circular block bootstrap of the pair (Politis & Romano 1992): blocks keep the clustering of
-    volatility, pairs keep the correlation. The generator has a fixed seed, so the answer repeats.
+    volatility, pairs keep the correlation. A resample is as many whole blocks as cover the bars, so its
+    moments are sums of block sums. The generator has a fixed seed, so the answer repeats.
 
     Parameters
     ----------
@@ -139,20 +140,30 @@ def sharpe_difference(
     """
     pair = np.stack((first, second))
     n = pair.shape[1]
-    generator = np.random.Generator(np.random.PCG64(20))
-    steps = np.arange(min(block, n))
-    drawn = np.empty(resamples)
-    for i in range(resamples):
-        starts = generator.integers(0, n, size=-(-n // len(steps)))
-        index = ((starts[:, None] + steps) % n).ravel()[:n]
-        drawn[i] = _sharpe_gap(pair[:, index])
+    block = min(block, n)
+    starts = np.random.Generator(np.random.PCG64(20)).integers(0, n, size=(resamples, -(-n // block)))
+    size = block * starts.shape[1]
+    sums = _block_sums(pair, block)[:, starts].sum(axis=-1)
+    squares = _block_sums(pair * pair, block)[:, starts].sum(axis=-1)
+    drawn = _sharpe_gap(sums, squares, size)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(drawn, (tail, 1.0 - tail))
     year = periods_per_year**0.5
-    return Interval(_sharpe_gap(pair) * year, float(low) * year, float(high) * year)
+    estimate = float(_sharpe_gap(pair.sum(axis=-1), (pair * pair).sum(axis=-1), n))
+    return Interval(estimate * year, float(low) * year, float(high) * year)
 
 
-def _sharpe_gap(pair: Array) -> float:
-    spread = pair.std(axis=1, ddof=1)
-    ratios = np.divide(pair.mean(axis=1), spread, out=np.zeros(2), where=spread > 0)
-    return float(ratios[0] - ratios[1])
+def _block_sums(x: Array, block: int) -> Array:
+    """Sum of the ``block`` values from each bar on, round the end; shape of ``x``."""
+    round_the_end = np.concatenate((x, x[:, : block - 1]), axis=1)
+    sums: Array = np.lib.stride_tricks.sliding_window_view(round_the_end, block, axis=1).sum(axis=-1)
+    return sums
+
+
+def _sharpe_gap(sums: Array, squares: Array, size: int) -> Array:
+    """First Sharpe ratio minus second, a bar, from sums over the last axis that is left."""
+    mean = sums / size
+    variance = np.maximum(squares / size - mean * mean, 0.0) * size / (size - 1)
+    still = variance <= 1e-12 * squares / size  # rounding of a constant
+    ratio = np.where(still, 0.0, mean / np.sqrt(np.where(still, 1.0, variance)))
+    return np.asarray(ratio[0] - ratio[1])

@@ -4,7 +4,7 @@ The walk-forward over a price file and the demo over Kafka put the same bars thr
 :class:`Recorder`, so a run is the same object wherever it comes from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,9 +16,12 @@ from stream_allocator.events import Allocation, Evidence, PositionEvent, RegimeL
 from stream_allocator.policy import Policy
 from stream_allocator.topology import Universe
 
-__all__ = ["Breach", "PortfolioRun", "Recorder", "Regimes", "Run", "breach"]
+__all__ = ["Breach", "PortfolioRun", "Progress", "Recorder", "Records", "Regimes", "Run", "breach"]
 
 Array = NDArray[np.float64]
+
+#: Called after each bar with its update and its decisions.
+Progress: TypeAlias = Callable[[RegimeUpdate, list[Allocation]], None]
 
 #: The two records of one decision.
 Records: TypeAlias = tuple[Allocation, Evidence]

@@ -1,21 +1,17 @@
 """The engine over a price file, with a paper execution in the loop."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from stream_allocator.backtest.account import COST_BPS
 from stream_allocator.backtest.prices import Prices, return_events
-from stream_allocator.backtest.run import Recorder, Run
+from stream_allocator.backtest.run import Progress, Recorder, Run
 from stream_allocator.engine import Engine
 from stream_allocator.errors import DataError
 from stream_allocator.events import Allocation, Evidence, RegimeUpdate, Rejection
 from stream_allocator.policy import Policy
 from stream_allocator.topology import Universe
 
-__all__ = ["Progress", "walk_forward"]
-
-#: Called after each bar with its update and its decisions.
-Progress: TypeAlias = Callable[[RegimeUpdate, list[Allocation]], None]
+__all__ = ["walk_forward"]
 
 
 def walk_forward(

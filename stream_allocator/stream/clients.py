@@ -17,6 +17,7 @@ def _common(topology: Topology) -> dict[str, Any]:
     return {
         "bootstrap.servers": topology.bootstrap_servers,
         "client.id": "stream-allocator",
+        "reconnect.backoff.ms": 500,  # an absent broker fills the log slowly
         **topology.security.client_settings(),
     }
 

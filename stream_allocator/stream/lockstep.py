@@ -17,8 +17,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from stream_allocator.backtest.run import Recorder
-from stream_allocator.backtest.walkforward import Progress
+from stream_allocator.backtest.run import Progress, Recorder
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError
 from stream_allocator.events import (
@@ -81,6 +80,7 @@ class Lockstep:
         self._updates: dict[int, RegimeUpdate] = {}
         self._allocations: dict[str, Allocation] = {}
         self._evidence: dict[str, Evidence] = {}
+        self._audited: set[str] = set()
         self._confirmed = 0
         self._published = 0
         self.chain = ""
@@ -119,6 +119,7 @@ class Lockstep:
         """Wait for a bar's answer, fill, and see the positions applied."""
         self._wait(lambda: self._complete(event.event_time), patience, f"bar {event.sequence}")
         update = self._updates.pop(event.event_time)
+        self._audited -= {*update.decisions, _switch(event.event_time)}
         decided = [(self._allocations.pop(d), self._evidence.pop(d)) for d in update.decisions]
         for position in self._recorder.bar(event.returns, update, decided):
             self._publish(self._positions, position, patience)
@@ -132,8 +133,12 @@ class Lockstep:
         self._producer.close()
 
     def _complete(self, event_time: int) -> bool:
+        """Whether the update of a bar is here, and everything that it says must be."""
         update = self._updates.get(event_time)
-        return update is not None and all(
+        if update is None:
+            return False
+        audited = {*update.decisions, *([_switch(event_time)] if update.switched else [])}
+        return audited <= self._audited and all(
             d in self._allocations and d in self._evidence for d in update.decisions
         )
 
@@ -192,9 +197,16 @@ class Lockstep:
                 self._evidence[record.decision_id] = record
             case AuditEntry():
                 self.chain = record.hash
-                if record.kind == "position":
-                    self._confirmed += 1
+                self._confirmed += record.kind == "position"
+                if record.kind == "decision":
+                    self._audited.add(record.subject)
+                elif record.kind == "regime_switch":
+                    self._audited.add(_switch(record.event_time))
             case DeadLetter():
                 raise BusError(
                     f"the worker refused offset {record.offset} of {record.topic}: {record.reason}"
                 )
+
+
+def _switch(event_time: int) -> str:
+    return f"switch {event_time}"

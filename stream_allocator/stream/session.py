@@ -290,7 +290,8 @@ class Session:
         """The group metadata by which the broker fences a worker whose partitions went to another.
 
         A member that the group has dropped has no id any more, and what it would send then reads as "no
-        group at all", which the broker does not fence: a worker that slept would commit over another's work.
+        group at all", which a broker accepts whenever the group is empty: a worker that slept would commit
+        over the work of one that came and went in the meantime.
         """
         metadata: bytes = self._consumer.consumer_group_metadata()
         if not self._consumer.memberid():
@@ -369,3 +370,6 @@ class Session:
         """Leave the group without committing anything."""
         self._parts.clear()
         self._consumer.close()
+        self._producer.purge()
+        self._producer.poll(0)
+        del self._consumer, self._producer  # else they live on: their callbacks refer to this session

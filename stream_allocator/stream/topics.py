@@ -1,5 +1,7 @@
 """Creates the topics of a topology, and checks that they fit it."""
 
+import time
+
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -20,6 +22,19 @@ KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 def _admin(topology: Topology) -> AdminClient:
     keys = ("bootstrap.servers", "client.id", "security.protocol", "sasl.", "ssl.")
     return AdminClient({k: v for k, v in producer_settings(topology).items() if k.startswith(keys)})
+
+
+def _partitions(admin: AdminClient, topology: Topology) -> dict[str, int]:
+    """Partition counts of those of the topology's topics that exist."""
+    try:
+        metadata = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    except KafkaException as error:
+        raise BusError(f"{topology.bootstrap_servers} does not answer: {error.args[0]}") from error
+    return {
+        name: len(metadata[name].partitions)
+        for name in topology.topics.names.values()
+        if name in metadata and metadata[name].error is None
+    }
 
 
 def create(topology: Topology) -> list[str]:
@@ -56,6 +71,9 @@ def create(topology: Topology) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise BusError(f"topic {name} could not be created: {error.args[0]}") from error
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while not set(created) <= _partitions(admin, topology).keys() and time.monotonic() < deadline:
+        time.sleep(0.05)  # the controller knows them, the broker that answers may not yet
     return created
 
 
@@ -67,16 +85,12 @@ def check(topology: Topology) -> list[str]:
     BusError
         When the broker does not answer.
     """
-    try:
-        metadata = _admin(topology).list_topics(timeout=REQUEST_SECONDS).topics
-    except KafkaException as error:
-        raise BusError(f"{topology.bootstrap_servers} does not answer: {error.args[0]}") from error
-    problems, counts = [], {}
-    for name in topology.topics.names.values():
-        if name not in metadata or metadata[name].error is not None:
-            problems.append(f"topic {name} does not exist; run stream-allocator topics create")
-        else:
-            counts[name] = len(metadata[name].partitions)
+    counts = _partitions(_admin(topology), topology)
+    problems = [
+        f"topic {name} does not exist; run stream-allocator topics create"
+        for name in topology.topics.names.values()
+        if name not in counts
+    ]
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         problems.append(f"topics are not co-partitioned ({listed}); give them all the same partition count")

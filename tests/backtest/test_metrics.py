@@ -78,3 +78,17 @@ def test_the_interval_has_about_the_width_of_the_asymptotic_formula():
     gap = sharpe_difference(a, b, periods_per_year=1.0, block=1, resamples=800)
     # independent paths without drift: the variance of each Sharpe ratio is 1 / T
     assert gap.high - gap.low == pytest.approx(2 * 1.645 * math.sqrt(2 / 4000), rel=0.12)
+
+
+def test_the_resampled_differences_agree_with_a_naive_bootstrap():
+    rng = np.random.default_rng(5)
+    pair = rng.standard_normal((2, 130)) * [[0.01], [0.02]] + 0.001
+    block, resamples = 12, 40
+    starts = np.random.Generator(np.random.PCG64(20)).integers(0, 130, size=(resamples, 11))
+    naive = []
+    for row in starts:
+        index = [(s + i) % 130 for s in row for i in range(block)]
+        a, b = pair[0][index], pair[1][index]
+        naive.append(a.mean() / a.std(ddof=1) - b.mean() / b.std(ddof=1))
+    gap = sharpe_difference(*pair, periods_per_year=1.0, block=block, resamples=resamples, level=0.8)
+    np.testing.assert_allclose((gap.low, gap.high), np.quantile(naive, (0.1, 0.9)), rtol=1e-9)

@@ -1,0 +1,147 @@
+"""What a session does when a transaction fails: the same outputs again, or a restore; never twice."""
+
+import os
+from pathlib import Path
+
+import pytest
+import worlds
+from cluster import Feeder, events, log_of, make_topology
+from confluent_kafka import KafkaError, KafkaException
+
+from stream_allocator.audit import first_break
+from stream_allocator.errors import BusError
+from stream_allocator.replay import replay
+from stream_allocator.stream.session import Session, SessionLost
+from stream_allocator.telemetry import Telemetry
+
+pytestmark = pytest.mark.kafka
+
+ABORTABLE = KafkaError(KafkaError._TIMED_OUT, "injected", False, False, True)
+LOST = KafkaError(KafkaError.ILLEGAL_GENERATION, "injected", False, False, True)
+UNKNOWN = KafkaError(KafkaError._TIMED_OUT, "injected", False, True, False)
+TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "injected", False, False, True)
+
+
+class Failing:
+    """A real producer that fails where it is told to: ``(method, before or after the real call, error)``."""
+
+    def __init__(self, producer, *failures):
+        self._producer = producer
+        self._failures = list(failures)
+
+    def __getattr__(self, name):
+        real = getattr(self._producer, name)
+        if not self._failures or self._failures[0][0] != name:
+            return real
+
+        def fail(*args, **kwargs):
+            _, after, error = self._failures.pop(0)
+            if after:
+                real(*args, **kwargs)
+            raise KafkaException(error)
+
+        return fail
+
+
+class Run:
+    """Sessions of one worker in this process, one after the other, until all bars are there."""
+
+    def __init__(self, folder, bootstrap):
+        _, self.topology = make_topology(folder, bootstrap, worker={"snapshot_bars": 10})
+        self.feeder = Feeder(self.topology)
+        self.session = None
+        self.lost = []
+
+    def start(self):
+        self.session = Session(
+            self.topology, "w", static=False, telemetry=Telemetry("none", "w"), progress=lambda: None
+        )
+
+    def feed(self, first, last):
+        self.feeder.send(
+            worlds.tick(i, x) for i, x in enumerate(worlds.returns(last, shift=20)) if i >= first
+        )
+        self.until(last)
+
+    def until(self, bars):
+        for _ in range(600):
+            if self.session is None:
+                self.start()
+            try:
+                self.session.poll()
+            except SessionLost as error:
+                self.lost.append(str(error))
+                self.session.close()
+                self.session = None
+                continue
+            parts = self.session._parts
+            if parts and parts[0].shard.bars >= bars:
+                return
+        raise AssertionError(f"{bars} bars were not reached; lost: {self.lost}")
+
+    def fail(self, *failures):
+        self.session._producer = Failing(self.session._producer, *failures)
+
+
+@pytest.fixture
+def running(kafka, tmp_path):
+    run = Run(tmp_path, kafka.bootstrap_servers)
+    run.feed(0, 15)
+    yield run
+    if run.session is not None:
+        run.session.leave()
+    log = log_of(run.topology)
+    assert [u.bar for u in events(log, "regimes")] == list(range(45))
+    assert first_break(events(log, "audit")) is None
+    result = replay(run.topology, log)
+    assert result.identical, result.text()
+
+
+@pytest.mark.parametrize("method", ["send_offsets_to_transaction", "commit_transaction"])
+def test_an_abortable_error_sends_the_same_outputs_again_without_stepping_twice(running, method):
+    running.fail((method, False, ABORTABLE), (method, False, ABORTABLE))
+    shard = running.session._parts[0].shard
+    running.feed(15, 45)
+    assert running.lost == []
+    assert running.session._parts[0].shard is shard
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_commit_of_unknown_outcome_restores_whichever_it_was(running, after):
+    running.fail(("commit_transaction", after, UNKNOWN))
+    running.feed(15, 45)
+    assert len(running.lost) == 1
+
+
+def test_a_lost_generation_drops_the_engines_and_restores(running):
+    running.fail(("send_offsets_to_transaction", False, LOST))
+    running.feed(15, 45)
+    assert len(running.lost) == 1
+
+
+def test_errors_that_come_back_after_every_abort_end_the_session(running):
+    running.fail(*[("commit_transaction", False, ABORTABLE)] * 5)
+    running.feed(15, 45)
+    assert running.lost == ["5 transactions in a row were aborted"]
+
+
+def test_records_that_the_broker_refuses_are_an_error_that_says_so(running):
+    running.fail(("commit_transaction", False, TOO_LARGE))
+    with pytest.raises(BusError, match="refuses the worker's records"):
+        running.feed(15, 45)
+    running.session.close()
+    running.session = None
+    running.until(45)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads where Linux lists them")
+def test_a_lost_session_leaves_no_client_behind(running):
+    def clients():
+        return len(os.listdir("/proc/self/task"))
+
+    before = clients()
+    for last in (25, 35, 45):
+        running.fail(("commit_transaction", False, UNKNOWN))
+        running.feed(last - 10, last)
+    assert len(running.lost) == 3
+    assert clients() <= before
