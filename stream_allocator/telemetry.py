@@ -27,8 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from stream_allocator import __version__
 from stream_allocator.errors import ConfigurationError
-from stream_allocator.events import Allocation, RegimeUpdate
-from stream_allocator.stream.shard import Outgoing, Record
+from stream_allocator.events import Allocation, DeadLetter, RegimeUpdate, WireEvent
 
 __all__ = ["EXPORTERS", "Exporter", "Telemetry"]
 
@@ -130,11 +129,11 @@ class Telemetry:
         self._lag = meter.create_gauge("stream_allocator.lag", unit="{record}")
         self._bucket = meter.create_gauge("stream_allocator.turnover.bucket", unit="1")
 
-    def batch(self, records: Iterable[Record]) -> Span:
-        """A span for one batch, linked to the traces that its records came with. The caller ends it."""
+    def batch(self, headers: Iterable[Iterable[tuple[str, bytes]]]) -> Span:
+        """A span for one batch, linked to the traces in its records' headers. The caller ends it."""
         links: list[Link] = []
-        for record in records:
-            parent = next((v for k, v in record.headers if k == TRACE_HEADER), None)
+        for record in headers:
+            parent = next((v for k, v in record if k == TRACE_HEADER), None)
             if parent is not None and len(links) < LINKS:
                 context = _propagator.extract({TRACE_HEADER: parent.decode("ascii", "replace")}, Context())
                 links.append(Link(get_current_span(context).get_span_context()))
@@ -148,12 +147,11 @@ class Telemetry:
         ids = f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
         return [(TRACE_HEADER, f"00-{ids}".encode())]
 
-    def processed(self, consumed: int, outputs: Iterable[Outgoing], seconds: float) -> None:
+    def processed(self, consumed: int, published: Iterable[WireEvent], seconds: float) -> None:
         """A batch went through the engines."""
         self._consumed.add(consumed)
         self._batch.record(seconds)
-        for output in outputs:
-            event = output.event
+        for event in published:
             if isinstance(event, RegimeUpdate):
                 self._bars.add(1, {"universe": event.universe})
             elif isinstance(event, Allocation):
@@ -163,8 +161,8 @@ class Telemetry:
                     {**where, "rung": event.rung, "trigger": event.trigger, "executable": event.executable},
                 )
                 self._bucket.set(event.turnover.bucket, where)
-            elif output.role == "dead_letters":
-                self._dead_letters.add(1, {"code": getattr(event, "code", "")})
+            elif isinstance(event, DeadLetter):
+                self._dead_letters.add(1, {"code": event.code})
 
     def committed(self, seconds: float) -> None:
         """A transaction was committed."""

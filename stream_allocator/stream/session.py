@@ -173,20 +173,22 @@ class Session:
         A batch ends by count, by time, or when nothing waits: an empty queue commits at once.
         """
         started = time.monotonic()
-        messages = self._collect(started)
-        records = [r for m in messages if (r := self._accept(m)) is not None]
+        records = [r for m in self._collect(started) if (r := self._record(m)) is not None]
         self._report_lag()
         if not records:
             return 0
-        span = self._telemetry.batch(records)
+        span = self._telemetry.batch(r.headers for r in records)
         outputs: dict[int, list[Outgoing]] = {}
         for record in records:
-            part = self._parts[record.partition]
+            part = self._parts.get(record.partition)
+            if part is None or record.offset < part.positions[record.role]:
+                continue  # a rebalance came between its fetch and now, and it is another's, or was read twice
             outputs.setdefault(record.partition, []).extend(part.shard.apply(record))
             part.positions[record.role] = record.offset + 1
-        flat = [o for partition in outputs for o in outputs[partition]]
-        self._telemetry.processed(len(records), flat, time.monotonic() - started)
-        self._publish(outputs, [*self._telemetry.trace_headers(span)])
+        if outputs:
+            events = [o.event for partition in outputs for o in outputs[partition]]
+            self._telemetry.processed(len(records), events, time.monotonic() - started)
+            self._publish(outputs, self._telemetry.trace_headers(span))
         span.end()
         return len(records)
 
@@ -203,8 +205,8 @@ class Session:
             messages += more
         return messages
 
-    def _accept(self, message: Message) -> Record | None:
-        """The record of a message; None for what this session has no more, or already, to do with."""
+    def _record(self, message: Message) -> Record | None:
+        """The record of a message; None for an error that the client gets over by itself."""
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -218,11 +220,7 @@ class Session:
                 raise SessionLost(str(error))
             log.warning("consumer error=%s", error)
             return None
-        record = record_of(self._roles[str(message.topic())], message)
-        part = self._parts.get(record.partition)
-        if part is None or record.offset < part.positions[record.role]:
-            return None  # a rebalance came between its fetch and now
-        return record
+        return record_of(self._roles[str(message.topic())], message)
 
     # -- publishing ------------------------------------------------------------------------------
 

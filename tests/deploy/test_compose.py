@@ -83,7 +83,8 @@ def test_the_topology_that_compose_runs_meets_the_broker_that_compose_starts(
     assert paths == {"topologies/compose.yaml"}
     topology = load_topology(ROOT / paths.pop())
     assert (
-        f"INTERNAL://{topology.bootstrap_servers}" in services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+        f"INTERNAL://{topology.bootstrap_servers}"
+        in services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     )
     assert topology.topics.replication_factor == 1  # there is one broker
 
