@@ -6,6 +6,7 @@ state by verified restore. So there is one way back, and it is used after a cras
 fenced producer and a commit whose outcome is unknown alike.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -368,6 +369,7 @@ class Session:
         """Leave the group without committing anything."""
         self._parts.clear()
         self._consumer.close()
-        self._producer.purge()
-        self._producer.poll(0)
+        with contextlib.suppress(KafkaException):  # a fenced producer says so once more
+            self._producer.purge()
+            self._producer.poll(0)
         del self._consumer, self._producer  # else they live on: their callbacks refer to this session
