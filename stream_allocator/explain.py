@@ -200,24 +200,32 @@ def _changes(a: Allocation) -> list[str]:
 
 def _binding(a: Allocation) -> list[str]:
     binding = sorted((x for x in a.limits if x.binding), key=lambda x: (-x.shadow_price, x.name))
-    said = []
-    free = [x for x in binding if x.shadow_price <= 0.0]
-    for x in binding:
-        if x.shadow_price > 0.0:
-            what = _LIMITS.get(x.kind, "{name} binds").format(scope=x.scope, name=x.name)
-            unit = "by one point a year" if x.kind == "volatility" else "by 1% of NAV"
-            said.append(
-                f"{what[:1].upper()}{what[1:]}, {_bound(x)}: relaxing it {unit} would improve the objective "
-                f"by {_basis_points(x.shadow_price * 0.01)} a year."
-            )
+    priced = [x for x in binding if x.shadow_price > 0.0]
+    floors = [x for x in priced if x.kind == "box_lower"]
+    said = [_price(x) for x in priced if len(floors) < 2 or x.kind != "box_lower"]
+    if len(floors) >= 2:
+        said.append(
+            f"{len(floors)} assets stand at their smallest weight; relaxing one by 1% of NAV would improve "
+            f"the objective by at most {_basis_points(floors[0].shadow_price * 0.01)} a year: "
+            f"{', '.join(x.scope for x in floors)}."
+        )
+    free = [x.name for x in binding if x.shadow_price <= 0.0]
     if free:
-        said.append(f"Touched without a price: {', '.join(x.name for x in free)}.")
+        said.append(f"Touched without a price: {', '.join(free)}.")
     if not binding:
         said.append("No limit binds: the weights are where the objective wants them.")
-    near = sorted((x for x in a.limits if not x.binding), key=_slack)[:NEAREST]
-    for x in near:
+    for x in sorted((x for x in a.limits if not x.binding), key=_slack)[:NEAREST]:
         said.append(f"Near, but not binding: {x.name} at {_percent(x.value)}, bound {_bound(x)}.")
     return said
+
+
+def _price(x: LimitState) -> str:
+    what = _LIMITS.get(x.kind, "{name} binds").format(scope=x.scope, name=x.name)
+    unit = "by one point a year" if x.kind == "volatility" else "by 1% of NAV"
+    return (
+        f"{what[:1].upper()}{what[1:]}, {_bound(x)}: relaxing it {unit} would improve the objective by "
+        f"{_basis_points(x.shadow_price * 0.01)} a year."
+    )
 
 
 def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:

@@ -103,6 +103,15 @@ def test_a_shadow_price_is_told_in_basis_points_for_one_percent(kind, scope, wor
     assert words in said(decisions.allocation([0.5], limits=(limit,)), "What binds")
 
 
+def test_assets_at_their_smallest_weight_are_told_together():
+    prices = {"AMD": 0.05, "BAC": 0.02, "RRC": 0.0}
+    limits = tuple(LimitState(f"lower[{a}]", "box_lower", a, 0.0, 0.0, p, True) for a, p in prices.items())
+    text = said(decisions.allocation([0.5], limits=limits), "What binds")
+    assert "2 assets stand at their smallest weight" in text
+    assert "at most 5 bp a year: AMD, BAC." in text
+    assert "Touched without a price: lower[RRC]." in text
+
+
 def test_limits_are_told_by_price_and_the_near_ones_after_them():
     limits = (
         LimitState("upper[A]", "box_upper", "A", 0.15, 0.15, 0.01, True),

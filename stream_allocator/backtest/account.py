@@ -173,7 +173,7 @@ class PaperAccount:
             return None
         self._pending = None
         if event_time > order.valid_until:
-            self.stale += 1
+            self.stale += 1  # execution lagged behind the stream
             return None
         weights = np.zeros(len(self.assets))
         for weight in order.weights:

@@ -72,6 +72,11 @@ class UniverseExecution:
             for p in universe.portfolios
         }
 
+    @property
+    def stale(self) -> int:
+        """Decisions of all accounts whose validity ended before a bar came to fill them."""
+        return sum(account.stale for account in self.accounts.values())
+
     def allocation(self, allocation: Allocation) -> bool:
         """Queue a decision; True if it will be filled unless it goes stale."""
         account = self.accounts.get(allocation.portfolio)
@@ -151,7 +156,8 @@ class PaperExecution:
         ------
         BusError
         """
-        messages = self._consumer.consume(BATCH, timeout)
+        first = self._consumer.poll(timeout)
+        messages = [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
         for message in messages:
             if message.error() is not None:
                 raise BusError(f"{message.topic()}: {message.error()}")
@@ -195,7 +201,13 @@ class PaperExecution:
             log.warning("skipped topic=%s offset=%d: %s", message.topic(), message.offset(), error)
             return []
         live = message.offset() >= self._behind.get(message.partition(), 0)
-        return universe.returns(event, live=live)
+        before = universe.stale
+        published = universe.returns(event, live=live)
+        if universe.stale > before:
+            log.warning(
+                "stale universe=%s decisions=%d: its validity had ended", event.universe, universe.stale
+            )
+        return published
 
     def _own_snapshots(self) -> dict[tuple[str, str], PositionEvent]:
         """The last position event of each portfolio that an earlier instance published."""

@@ -52,6 +52,14 @@ def test_single_ticks_close_a_bar_when_all_have_reported():
     assert len(paper.returns(worlds.tick(1, (0.1,), assets=("A1",)))) == 1
 
 
+def test_a_decision_that_came_too_late_is_counted_as_stale():
+    paper = machine()
+    paper.returns(bar(0))
+    paper.allocation(decision(0, 0, 0.5, 0.5))
+    assert paper.returns(bar(9)) == []
+    assert paper.stale == 1
+
+
 def test_what_comes_late_or_names_strangers_changes_nothing():
     paper = machine()
     paper.returns(bar(5))
