@@ -43,7 +43,7 @@ def test_a_broker_that_sleeps_or_dies_changes_no_byte(local, tmp_path):
         regimes.until(170, worker)
         local.kill()
         local.start()
-        regimes.until(300, worker)
+        regimes.until(300, worker, timeout=180)  # a request that was under way may take its whole 30 s, twice
         assert worker.stop() == 0
     log = log_of(topology)
     assert [u.bar for u in events(log, "regimes")] == list(range(300))
