@@ -87,4 +87,4 @@ def test_another_broker_or_policy_leaves_the_topology_as_it_was(root):
     other = topology.at("elsewhere:1").with_policy(policy.model_copy(update={"name": "other"}))
     assert other.bootstrap_servers == "elsewhere:1"
     assert other.policies("us-large-cap")["core"].name == "other"
-    assert topology.policies("us-large-cap")["core"].name == "default"
+    assert topology.policies("us-large-cap")["core"].name == "us-large-cap"
