@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from stream_allocator.audit import first_break
 from stream_allocator.replay import read_archive, replay, write_archive
 from stream_allocator.stream.clients import consumer_settings
+from stream_allocator.stream.control import publish_control
 
 pytestmark = pytest.mark.kafka
 
@@ -265,6 +266,47 @@ def test_an_archive_replays_as_the_topics_do_and_a_changed_byte_is_found(kafka, 
     result = replay(topology, log)
     assert not result.identical
     assert [(d.role, d.offset) for d in result.differences] == [("allocations", last.offset)]
+
+
+def test_an_operator_switches_to_the_baseline_and_back_at_the_next_bar(kafka, tmp_path):
+    path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
+    feeder, audit = Feeder(topology), Outputs(topology, "audit")
+    regimes, decided = Outputs(topology, "regimes"), Outputs(topology, "allocations")
+    ticks = history(70)
+
+    def switch(mode, bar):
+        publish_control(topology, "u", "core", mode, "ann", f"drill to {mode}")
+        while not any(e.kind == "control" and e.subject == mode for e in audit.events):
+            audit.take()
+        feeder.send(ticks[bar : bar + 1])
+        regimes.until(bar + 1, worker)
+
+    with WorkerProcess(path) as worker:
+        feeder.send(ticks[:45])
+        regimes.until(45, worker)
+        decided.take(1)
+        seen = len(decided.events)
+        switch("baseline", 45)
+        baseline = decided.until(seen + 2)[seen:]
+        switch("active", 46)
+        active = decided.until(seen + 3)[seen + 2 :]
+        switch("halted", 47)
+        feeder.send(ticks[48:])
+        regimes.until(70, worker)
+        assert worker.stop() == 0
+    assert [(d.allocator, d.executable, d.trigger) for d in baseline] == [
+        ("robust-v4", False, "control"),
+        ("baseline-v1", True, "control"),
+    ]
+    assert [(d.allocator, d.executable, d.trigger) for d in active] == [("robust-v4", True, "control")]
+    assert {d.event_time for d in (*baseline, *active)} == {ticks[45].event_time, ticks[46].event_time}
+    decided.take(1)
+    assert len(decided.events) == seen + 3
+    controls = [e for e in audit.events if e.kind == "control"]
+    assert [(e.operator, e.reason) for e in controls] == [
+        ("ann", f"drill to {mode}") for mode in ("baseline", "active", "halted")
+    ]
+    assert replay(topology, log_of(topology)).identical
 
 
 def test_a_worker_refuses_topics_that_do_not_fit(kafka, tmp_path):
