@@ -27,7 +27,14 @@ CLASSES = {role: cls for cls, role in OUTPUTS.items()}
 
 
 def make_topology(
-    folder: Path, bootstrap: str, *, universes: int = 1, partitions: int = 1, worker: Any = (), **policy: Any
+    folder: Path,
+    bootstrap: str,
+    *,
+    universes: int = 1,
+    partitions: int = 1,
+    worker: Any = (),
+    security: Any = (),
+    **policy: Any,
 ) -> tuple[Path, Topology]:
     """A topology with topics of its own, created; universes ``u0``, ``u1``..., or ``u`` when there is one."""
     tag = uuid.uuid4().hex[:8]
@@ -37,6 +44,7 @@ def make_topology(
     data = {
         "name": "test",
         "bootstrap_servers": bootstrap,
+        "security": dict(security),
         "topics": {
             **{role: f"{role}-{tag}" for role in (*roles, "dead_letters", "snapshots")},
             "partitions": partitions,

@@ -108,6 +108,18 @@ def test_turnover_never_exceeds_the_grant_on_any_rung(outputs):
         assert sum(abs(w.trade) for w in a.weights) <= a.turnover.granted + 1e-9
 
 
+def test_turnover_over_any_stretch_stays_inside_the_bucket_whatever_triggers_meet(outputs):
+    turnover = worlds.policy().turnover
+    year = 365.25 * worlds.DAY
+    traded = [(a.event_time, a.turnover.traded) for a in worlds.allocations(outputs) if a.executable]
+    for i in range(1, len(traded)):
+        for j in range(i, len(traded)):
+            spent = sum(t for _, t in traded[i : j + 1])
+            refill = turnover.refill_per_year * (traded[j][0] - traded[i][0]) / year
+            assert spent <= turnover.capacity + refill + 1e-9
+    assert traded[0][1] <= turnover.start + 1e-9
+
+
 def test_the_objective_is_the_sum_of_its_terms(outputs):
     for a in worlds.allocations(outputs):
         assert sum(t.value for t in a.objective.terms) == pytest.approx(

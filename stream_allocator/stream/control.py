@@ -3,7 +3,7 @@
 import time
 from typing import get_args
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError, ConfigurationError
@@ -52,6 +52,16 @@ def publish_control(
     )
     value, headers = Codec(topology.wire.schema_ids).frame(event)
     producer = Producer(producer_settings(topology))
-    producer.produce(topology.topics.control, value, key=universe.encode(), headers=headers)
-    if producer.flush(DELIVERY_SECONDS):
+    failures: list[KafkaError] = []
+    producer.produce(
+        topology.topics.control,
+        value,
+        key=universe.encode(),
+        headers=headers,
+        on_delivery=lambda error, _: failures.append(error) if error is not None else None,
+    )
+    waiting = producer.flush(DELIVERY_SECONDS)
+    if failures:
+        raise BusError(f"{topology.topics.control}: not delivered: {failures[0].str()}")
+    if waiting:
         raise BusError(f"{topology.topics.control}: not delivered within {DELIVERY_SECONDS:g} s; try again")

@@ -119,8 +119,8 @@ class TopicReader:
                 end, offset = ends.get(where), message.offset()
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    if error.retriable():
-                        continue
+                    if error.retriable() or error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                        continue  # the latter: the client names a group, but a reader joins none
                     raise BusError(f"{where[0]} [{where[1]}]: {error}")
                 if end is None or offset is None:
                     continue
