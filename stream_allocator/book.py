@@ -1,5 +1,6 @@
 """What the engine knows of one portfolio: holdings, turnover bucket, mode, and when to decide."""
 
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -91,7 +92,7 @@ class Book:
         self.nav = nav
 
     def trigger(
-        self, bar: int, *, ready: bool, switched: bool, volatility: float, cap: float
+        self, bar: int, *, ready: bool, switched: bool, volatility: Callable[[], float], cap: float
     ) -> Trigger | None:
         """Why to decide at this bar, if at all. One decision a bar: the first reason that holds names it.
 
@@ -102,8 +103,10 @@ class Book:
             The moments have seen their warm-up.
         switched : bool
             The universe's regime switched at this bar.
-        volatility, cap : float
-            Ex-ante volatility of the holdings and the regime's cap, a year.
+        volatility : callable
+            Ex-ante volatility of the holdings, a year; asked only where it matters.
+        cap : float
+            The regime's cap on it.
         """
         schedule = self.policy.schedule
         if self.mode == "halted" or not ready:
@@ -118,7 +121,7 @@ class Book:
             return "schedule"
         if bar - self.last_bar >= schedule.drift_wait:
             drifted = float(np.abs(self.weights - self.target).sum()) > schedule.drift_band
-            if drifted or volatility > cap * (1.0 + schedule.risk_band):
+            if drifted or volatility() > cap * (1.0 + schedule.risk_band):
                 return "drift"
         return None
 

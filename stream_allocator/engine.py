@@ -5,7 +5,6 @@ the same order give the same bytes, and a restored snapshot goes on bit for bit.
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -218,13 +217,11 @@ class Engine:
         ready = self.bars + 1 >= self._warmup
         if not ready or book.mode == "halted":
             return []
-        held = book.weights
-        volatility = math.sqrt(max(0.0, float(held @ self._market.covariance() @ held)))
         trigger = book.trigger(
             self.bars,
             ready=ready,
             switched=view.segment.switched,
-            volatility=volatility,
+            volatility=lambda: self._market.volatility(book.weights),
             cap=book.policy.budgets[view.segment.label].volatility,
         )
         if trigger is None:

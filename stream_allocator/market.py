@@ -118,6 +118,8 @@ class Market:
         self._reference = np.zeros(2)
         self._omega = np.zeros(1)
         self._covariance: Array | None = None
+        #: Bars of evidence in the present segment, ``1 / sum omega^2``.
+        self.effective_sample_size = 0.0
 
     def tick(self, index: Index, returns: Array) -> None:
         """Update the detectors of the named assets; NaN leaves a detector where it is."""
@@ -141,6 +143,7 @@ class Market:
         self._volume = decay * self._volume + np.where(traded, bar.dollar_volumes, 0.0)
         self._volume_weight = decay * self._volume_weight + traded
         self._omega = self._detectors.survivor_weights(int(self._market[0]), len(self._window))
+        self.effective_sample_size = self._window.effective_sample_size(self._omega)
         self._covariance = None
 
     def _view(self, seen: NDArray[np.bool_]) -> MarketView:
@@ -172,11 +175,6 @@ class Market:
             missing=tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
         )
 
-    @property
-    def effective_sample_size(self) -> float:
-        """Bars of evidence in the present segment, ``1 / sum omega^2``."""
-        return self._window.effective_sample_size(self._omega)
-
     def _asset_evidence(self) -> Array:
         """The same for each asset: less where returns were missing."""
         return self.effective_sample_size * self._window.coverage(self._omega)
@@ -192,6 +190,10 @@ class Market:
             )
             self._covariance = per_bar * self._moments.periods_per_year
         return self._covariance
+
+    def volatility(self, weights: Array) -> float:
+        """Ex-ante volatility of some holdings, ``sqrt(w' Sigma w)``, a year."""
+        return math.sqrt(max(0.0, float(weights @ self.covariance() @ weights)))
 
     def mean(self) -> tuple[Array, float]:
         """Annual expected returns, shape (n,), and the years of evidence behind them."""
@@ -229,4 +231,5 @@ class Market:
         self._volume_weight = state["volume_weight"]
         self._reference = state["reference"]
         self._omega = state["omega"]
+        self.effective_sample_size = self._window.effective_sample_size(self._omega)
         self._covariance = None

@@ -71,7 +71,7 @@ def test_losing_everything_leaves_nothing_to_hold():
 
 
 def ask(b, bar, *, ready=True, switched=False, volatility=0.1):
-    return b.trigger(bar, ready=ready, switched=switched, volatility=volatility, cap=0.2)
+    return b.trigger(bar, ready=ready, switched=switched, volatility=lambda: volatility, cap=0.2)
 
 
 def test_triggers_are_named_by_the_first_reason_that_holds():
