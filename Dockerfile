@@ -25,9 +25,14 @@ ENV PATH=/opt/stream-allocator/bin:$PATH \
     HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib NUMBA_CACHE_DIR=/tmp/numba \
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
     STREAM_ALLOCATOR_HEARTBEAT=/tmp/heartbeat
+# A short run of the whole service over its embedded broker compiles the kernels, so that no worker stands
+# still for that at its first bar. Numba uses only a cache that it can write to, hence a copy at each start; on
+# a processor of another kind it compiles anew.
+RUN NUMBA_CACHE_DIR=/opt/stream-allocator/numba stream-allocator demo --bars 300 --report /tmp/report.html \
+    && rm -rf /tmp/*
 WORKDIR /srv
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["stream-allocator", "health", "--max-age", "30"]
-ENTRYPOINT ["stream-allocator"]
+ENTRYPOINT ["sh", "-c", "cp -Rn /opt/stream-allocator/numba /tmp/; exec stream-allocator \"$@\"", "stream-allocator"]
 CMD ["--help"]

@@ -148,7 +148,7 @@ class Engine:
                 )
             ]
         outputs: list[Output] = []
-        if self._chain.index == 0:
+        if self._returns_offset < 0:
             outputs.append(
                 self._chain.append(
                     "start", event.event_time, -1, subject=self.universe.name, digest=self.configuration

@@ -268,8 +268,8 @@ def _proof(a: Allocation) -> list[str]:
     c, s = a.certificate, a.solver
     said = [
         f"The worst violation of any limit is {_tiny(c.primal)} of NAV.",
-        f"The objective {c.objective:.6f} lies {_tiny(c.gap)} above a lower bound that no portfolio inside "
-        f"the limits can beat.",
+        f"The objective {c.objective:.6f} lies {_tiny(max(c.gap, 0.0))} above a lower bound that no "
+        f"portfolio inside the limits can beat.",
     ]
     if s.programmes:
         said.append(

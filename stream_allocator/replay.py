@@ -18,6 +18,7 @@ from stream_allocator.codec import Codec
 from stream_allocator.errors import CodecError, DataError
 from stream_allocator.events import Allocation, AuditEntry, Evidence, RegimeUpdate
 from stream_allocator.policy import Policy
+from stream_allocator.stream.cut import cut
 from stream_allocator.stream.interleave import interleave
 from stream_allocator.stream.shard import INPUTS, Outgoing, Record, Shard
 from stream_allocator.topology import Topology
@@ -312,10 +313,14 @@ def find_decision(
 
 
 def read_topics(topology: Topology) -> Log:
-    """The log of live topics, up to where they end now."""
+    """The log of live topics, up to what their workers have committed by now.
+
+    Topics without commits (another group, the embedded broker) are read to where they end.
+    """
     from stream_allocator.stream.reader import TopicReader  # replay of files needs no Kafka
 
     with TopicReader(topology) as reader:
+        committed = reader.committed(INPUTS, reader.partitions("returns"))
         stretches = {
             (role, partition): reader.bounds(role, partition)
             for role in ROLES
@@ -324,7 +329,7 @@ def read_topics(topology: Topology) -> Log:
         log: dict[tuple[str, int], list[Record]] = {where: [] for where in stretches}
         for record in reader.read(stretches):
             log[record.role, record.partition].append(record)
-    return log
+    return cut(log, committed, Codec(topology.wire.schema_ids))
 
 
 def write_archive(log: Log, folder: Path) -> dict[str, int]:

@@ -145,6 +145,14 @@ def test_the_audit_chain_is_unbroken_and_holds_every_decision(outputs):
     assert [e.outcome for e in chain if e.kind in {"position", "control"}] == ["applied", "applied"]
 
 
+def test_the_chain_marks_the_start_even_where_positions_came_first():
+    machine = worlds.engine()
+    machine.apply(worlds.position(-1, 0, [100, 100, 100, 100]), 0)
+    entry = machine.apply(worlds.tick(0, [0.01, 0.0, 0.0, 0.0]), 0)[0]
+    assert isinstance(entry, AuditEntry)
+    assert (entry.index, entry.kind) == (1, "start")
+
+
 # -- bad input -------------------------------------------------------------------------------------
 
 GOOD = worlds.tick(30, [0.01, 0.01, 0.01, 0.01])

@@ -1,7 +1,7 @@
 """Reads stretches of topics outside any group: bounded, read_committed, never commits."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -87,6 +87,25 @@ class TopicReader:
         except KafkaException as error:
             raise BusError(f"topic {tp.topic} [{partition}]: {error.args[0]}") from error
         return low, high
+
+    def committed(self, roles: Iterable[str], partitions: Iterable[int]) -> dict[tuple[str, int], int]:
+        """What the workers' group has committed, for the partitions where it has committed all roles.
+
+        Empty where this user may not look at the group.
+        """
+        names = self.topology.topics.names
+        wanted = {(names[role], p): (role, p) for role in roles for p in partitions}
+        member = Consumer(consumer_settings(self.topology, self.topology.worker.group))
+        try:
+            found = member.committed([TopicPartition(*where) for where in wanted], timeout=REQUEST_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                return {}
+            raise BusError(f"group {self.topology.worker.group}: {error.args[0]}") from error
+        finally:
+            member.close()
+        missing = {tp.partition for tp in found if tp.offset < 0}
+        return {wanted[tp.topic, tp.partition]: tp.offset for tp in found if tp.partition not in missing}
 
     def read(self, stretches: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Record]:
         """Records of several stretches, each in order, mixed as they come.
