@@ -61,8 +61,8 @@ def build_program(
     known = np.isfinite(volume)
     if known.any() and book.nav > 0:  # without NAV or volumes there is no participation to speak of
         trade[known] = policy.limits.participation * volume[known] / book.nav
-        upper = np.minimum(upper, policy.limits.exit_days * trade)
-        lower = np.maximum(lower, -policy.limits.exit_days * trade)
+        exit_cap = policy.limits.exit_days * trade  # both bounds are clipped, so that they cannot cross
+        lower, upper = np.clip(lower, -exit_cap, exit_cap), np.clip(upper, -exit_cap, exit_cap)
     budget = policy.budgets[view.segment.label]
     spread = year / policy.costs.horizon_days
     linear = np.array([policy.costs.assets.get(a, policy.costs.linear_bps) for a in universe.assets])

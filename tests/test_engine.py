@@ -311,6 +311,18 @@ def test_trades_stay_inside_the_participation_in_known_volumes():
         assert trade[1] <= 0.0202
 
 
+def test_a_minimum_weight_that_liquidity_forbids_gives_way_and_decisions_go_on():
+    limits = {"lower": 0.05, "upper": 0.5, "participation": 0.1, "exit_days": 2}
+    machine = worlds.engine(limits=limits)
+    machine.apply(worlds.position(-1, 0, [0, 0, 0, 0], cash=1000.0), 0)
+    decided = []
+    for i, x in enumerate(worlds.returns(45)):
+        event = worlds.tick(i, x, dollar_volumes=(50.0, 1e9, 1e9, 1e9))
+        decided += worlds.allocations(machine.apply(event, i))
+    assert len(decided) >= 3
+    assert all(a.weights[0].target <= 0.0101 for a in decided)  # 2 days of 10% of 50 over a NAV near 1000
+
+
 def test_two_portfolios_share_the_regime_but_not_the_mode():
     machine = worlds.engine(portfolios=("core", "other"))
     worlds.drive(machine, history(35))
