@@ -210,14 +210,12 @@ class Codec:
     def __init__(self, schema_ids: Mapping[str, int] | None = None) -> None:
         self._ids = dict(schema_ids) if schema_ids else None
 
-    def frame(
-        self, event: events.WireEvent, payload: bytes | None = None
-    ) -> tuple[bytes, list[tuple[str, bytes]]]:
-        """The record's value and headers; ``payload`` is ``encode(event)`` where it is at hand."""
-        body = encode(event) if payload is None else payload
+    def frame(self, event: events.WireEvent) -> tuple[bytes, list[tuple[str, bytes]]]:
+        """The record's value and headers."""
+        body, name = encode(event), SCHEMA_NAMES[type(event)]
         if self._ids is None:
-            return body, [(FINGERPRINT_HEADER, _schema(SCHEMA_NAMES[type(event)]).fingerprint)]
-        return struct.pack(">bI", 0, self._ids[SCHEMA_NAMES[type(event)]]) + body, []
+            return body, [(FINGERPRINT_HEADER, _schema(name).fingerprint)]
+        return struct.pack(">bI", 0, self._ids[name]) + body, []
 
     def unframe(self, cls: type[Event], value: bytes | None, headers: Headers | None) -> Event:
         """The event of a record.

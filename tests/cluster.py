@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import worlds
 import yaml
+from absence import skip_unless_ci
+from broker import BrokerUnavailable, LocalKafka
 from confluent_kafka import Consumer, Producer
 
 from stream_allocator.codec import Codec
@@ -73,6 +76,17 @@ def make_topology(
     topology = load_topology(path)
     create(topology)
     return path, topology
+
+
+@contextmanager
+def local_kafka(settings: Mapping[str, str] | None = None) -> Iterator[LocalKafka]:
+    """A broker of this test's own, as a process; without Java and its jars the test is skipped."""
+    try:
+        broker = LocalKafka(settings=settings)
+    except BrokerUnavailable as reason:
+        skip_unless_ci(f"no local broker: {reason}")
+    with broker:
+        yield broker
 
 
 class Feeder:

@@ -1,9 +1,9 @@
 """Shared fixtures. Modules beside this file are importable by their own name."""
 
-import os
 from pathlib import Path
 
 import pytest
+from absence import skip_unless_ci
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)
@@ -23,7 +23,5 @@ def shared() -> Path:
     """The folder of real series beside the repository; absent outside CI the test is skipped."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail("../shared is absent, but CI must have it")
-        pytest.skip("../shared is absent")
+        skip_unless_ci("../shared is absent")
     return folder

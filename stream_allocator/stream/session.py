@@ -109,7 +109,7 @@ class Session:
             list(topology.topics.inputs),
             on_assign=self._assigned,
             on_revoke=self._revoked,
-            on_lost=self._lost,
+            on_lost=self._revoked,
         )
 
     # -- membership ------------------------------------------------------------------------------
@@ -162,9 +162,6 @@ class Session:
         for partition in {tp.partition for tp in partitions}:
             self._parts.pop(partition, None)
             log.info("revoked partition=%d", partition)
-
-    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._revoked(consumer, partitions)
 
     # -- one batch -------------------------------------------------------------------------------
 

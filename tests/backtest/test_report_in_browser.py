@@ -1,12 +1,12 @@
 """The report as a person sees it: a real browser draws every chart inside the page's width."""
 
-import os
 import re
 import shutil
 import subprocess
 
 import pytest
 import worlds
+from absence import skip_unless_ci
 from test_walkforward import prices, walk
 
 from stream_allocator.backtest.report import Origin, render
@@ -41,9 +41,7 @@ QUIET = [
 def browser():
     program = shutil.which("chromium")
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("under CI there must be Chromium", pytrace=False)
-        pytest.skip("no Chromium to look at the page with")
+        skip_unless_ci("no Chromium to look at the page with")
     return program
 
 

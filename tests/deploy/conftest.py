@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from absence import skip_unless_ci
 
 from stream_allocator.cli import app
 
@@ -22,9 +22,7 @@ def needed(program: str) -> str:
     """Path of a program; without it the test is skipped, and fails under CI."""
     found = shutil.which(program) or shutil.which(program, path=str(Path.home() / "go" / "bin"))
     if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is not on the PATH, and under CI it must be", pytrace=False)
-        pytest.skip(f"{program} is not on the PATH")
+        skip_unless_ci(f"{program} is not on the PATH")
     return found
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from broker import Broker, BrokerUnavailable, LocalKafka
+from broker import Broker, LocalKafka
+from cluster import local_kafka
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
@@ -69,13 +70,7 @@ def servers(kafka: Broker) -> str:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalKafka]:
-    try:
-        broker = LocalKafka()
-    except BrokerUnavailable as reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"under CI there must be a local broker: {reason}", pytrace=False)
-        pytest.skip(f"no local broker: {reason}")
-    with broker:
+    with local_kafka() as broker:
         yield broker
 
 

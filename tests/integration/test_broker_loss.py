@@ -1,12 +1,10 @@
 """A worker outlives its broker: paused past the transaction timeout, killed and started again."""
 
-import os
 import time
 
 import pytest
 import worlds
-from broker import BrokerUnavailable, LocalKafka
-from cluster import Feeder, Outputs, WorkerProcess, events, log_of, make_topology
+from cluster import Feeder, Outputs, WorkerProcess, events, local_kafka, log_of, make_topology
 
 from stream_allocator.audit import first_break
 from stream_allocator.replay import replay
@@ -18,13 +16,7 @@ PROMPT = {"session_timeout_seconds": 3, "transaction_timeout_seconds": 2, "batch
 
 @pytest.fixture
 def local():
-    try:
-        broker = LocalKafka()
-    except BrokerUnavailable as reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"under CI there must be a local broker: {reason}", pytrace=False)
-        pytest.skip(f"no local broker: {reason}")
-    with broker:
+    with local_kafka() as broker:
         yield broker
 
 

@@ -1,13 +1,12 @@
 """TLS, SASL and ACLs on real Kafka: the worker runs with exactly the rights that docs/operations.md names."""
 
-import os
 import shutil
 import subprocess
 
 import pytest
 import worlds
-from broker import BrokerUnavailable, LocalKafka
-from cluster import Feeder, Outputs, WorkerProcess, make_topology
+from absence import skip_unless_ci
+from cluster import Feeder, Outputs, WorkerProcess, local_kafka, make_topology
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -54,9 +53,7 @@ def certificates(folder):
 def secured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     if shutil.which("openssl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("under CI there must be openssl", pytrace=False)
-        pytest.skip("no openssl to make a certificate with")
+        skip_unless_ci("no openssl to make a certificate with")
     keystore, ca = certificates(folder)
     users = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
     login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -69,13 +66,7 @@ def secured(tmp_path_factory):
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:admin;User:ANONYMOUS",  # ANONYMOUS: the broker itself, on its own listener
     }
-    try:
-        broker = LocalKafka(settings=settings)
-    except BrokerUnavailable as reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"under CI there must be a local broker: {reason}", pytrace=False)
-        pytest.skip(f"no local broker: {reason}")
-    with broker:
+    with local_kafka(settings) as broker:
         yield broker.bootstrap_servers, ca
 
 
