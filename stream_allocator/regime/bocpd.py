@@ -23,29 +23,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stream_allocator.regime.elementary import LN2, FloatArray, IntArray
 from stream_allocator.regime.kernel import (
     ALPHA0,
+    BIRTH,
     COUNT,
     COUNTERS,
     DETECTING,
     END,
     EVIDENCE,
     EVIDENCE_BASE,
+    FARTHEST,
+    FILTERED,
     FIRST,
     HAZARD,
     KAPPA0,
     LOCATION,
     MAX_RUN,
     OUTLIER_DF,
-    PROBABILITY,
-    ROWS,
     SCALARS,
     SCALE,
+    SETTINGS,
+    SHARE,
+    SLACK,
+    START,
     WARMUP,
     start_runs,
     update_panel,
 )
-from stream_allocator.regime.likelihood import FloatArray, IntArray, run_tables
+from stream_allocator.regime.likelihood import VECTOR, bits_per_observation, row_stride, run_tables
+from stream_allocator.regime.passes import ROWS, SCRATCH, WEIGHT
 from stream_allocator.regime.reductions import (
     effective_sizes,
     mass_at_most,
@@ -134,16 +141,22 @@ class RunLengthPanel:
         if warmup > 0 and (location is not None or scale is not None):
             raise ValueError("location and scale are set by the warm-up; give them only with warmup=0")
         self.series = series
-        settings = np.empty(6)
+        settings = np.empty(SETTINGS)
         settings[HAZARD] = hazard
         settings[MAX_RUN] = max_run
         settings[WARMUP] = warmup
         settings[KAPPA0] = prior_strength
         settings[ALPHA0] = prior_shape
         settings[OUTLIER_DF] = outlier_df
+        # so far that no prediction's density is 2^1000 times the newborn's
+        settings[FARTHEST] = 10.0 ** min(100.0, 135.0 / prior_shape)
+        settings[START] = -math.log1p(-hazard) / LN2
+        settings[BIRTH] = math.log2(hazard) + settings[START]
         self._settings = settings
-        self._normaliser, self._shape = run_tables(max_run, hazard, prior_strength, prior_shape)
-        self._runs = np.zeros((series, ROWS, 2 * (max_run + 2)))
+        self._tables = run_tables(max_run, prior_strength, prior_shape, equal_weights=math.isinf(outlier_df))
+        width = VECTOR + max_run + 2
+        self._runs = np.zeros((series, ROWS, row_stride(width + SLACK)))
+        self._scratch = np.empty((SCRATCH, row_stride(width)))
         self._counters = np.zeros((series, COUNTERS), np.int64)
         self._scalars = np.zeros((series, SCALARS))
         self._scalars[:, SCALE] = 1.0
@@ -156,7 +169,7 @@ class RunLengthPanel:
             if not (np.isfinite(self._scalars).all() and (self._scalars[:, SCALE] > 0.0).all()):
                 raise ValueError("location must be finite and scale positive and finite")
         for j in range(series):
-            start_runs(self._runs[j], self._counters[j], self._scalars[j], settings)
+            start_runs(self._runs, j, self._counters, self._scalars, settings)
 
     @property
     def hazard(self) -> float:
@@ -198,8 +211,8 @@ class RunLengthPanel:
             self._scalars,
             self._recent,
             self._settings,
-            self._normaliser,
-            self._shape,
+            self._tables,
+            self._scratch,
         )
 
     def observations(self) -> IntArray:
@@ -221,7 +234,7 @@ class RunLengthPanel:
         if k < 0:
             raise ValueError(f"a run length is not negative, got k={k}")
         out = np.empty(self.series)
-        mass_at_most(int(k), self._runs, self._counters, out)
+        mass_at_most(int(k), self._runs, self._counters, self._scalars, out)
         return out
 
     def map_run_length(self) -> IntArray:
@@ -238,7 +251,7 @@ class RunLengthPanel:
     def expected_run_length(self) -> FloatArray:
         """Posterior mean of the run length (up to ``max_run``) of each series, of shape (series,)."""
         out = np.empty(self.series)
-        mean_length(self._runs, self._counters, self._settings, out)
+        mean_length(self._runs, self._counters, self._scalars, self._settings, out)
         return out
 
     def posterior(self, j: int) -> tuple[IntArray, FloatArray]:
@@ -261,7 +274,10 @@ class RunLengthPanel:
         first, end = int(self._counters[j, FIRST]), int(self._counters[j, END])
         if not self._counters[j, DETECTING]:
             return np.array([min(int(self._counters[j, COUNT]), self.max_run)]), np.ones(1)
-        return np.arange(end - first), self._runs[j, PROBABILITY, first:end][::-1].copy()
+        longest = min(int(self._counters[j, FILTERED]) + int(self._settings[WARMUP]), self.max_run)
+        probabilities = np.zeros(longest + 1)
+        probabilities[: end - first] = self._scalars[j, SHARE] * self._runs[j, WEIGHT, first:end][::-1]
+        return np.arange(longest + 1), probabilities
 
     def segment_mean(self) -> FloatArray:
         """Posterior mean of the present segment's mean, of shape (series,), in the series' units.
@@ -326,12 +342,14 @@ class RunLengthPanel:
         With a finite ``outlier_df`` it is conditional on the observations' weights, which depend on the data:
         good for comparing hazards or priors, not one ``outlier_df`` with another.
         """
-        return self._scalars[:, EVIDENCE_BASE] + self._scalars[:, EVIDENCE]
+        bits = self._scalars[:, EVIDENCE_BASE] + self._scalars[:, EVIDENCE]
+        each = bits_per_observation(self.hazard) - np.log2(self._scalars[:, SCALE])
+        evidence: FloatArray = LN2 * (bits + self._counters[:, FILTERED] * each)
+        return evidence
 
     def state(self) -> State:
         """All that the panel knows, as arrays; `from_state` continues from it with identical bits."""
-        width = self.max_run + 1
-        runs = np.zeros((self.series, ROWS, width))
+        runs = np.zeros((self.series, ROWS, self.max_run + 1))
         counters = self._counters.copy()
         for j in range(self.series):
             first, end = int(counters[j, FIRST]), int(counters[j, END])
@@ -355,8 +373,8 @@ class RunLengthPanel:
             If an array has not the shape that the settings ask for.
         """
         settings = np.asarray(state["settings"], np.float64)
-        if settings.shape != (6,):
-            raise ValueError(f"settings must have 6 entries, got {settings.shape}")
+        if settings.shape != (SETTINGS,):
+            raise ValueError(f"settings must have {SETTINGS} entries, got {settings.shape}")
         panel = cls(
             len(state["counters"]),
             hazard=float(settings[HAZARD]),
@@ -366,9 +384,8 @@ class RunLengthPanel:
             prior_shape=float(settings[ALPHA0]),
             outlier_df=float(settings[OUTLIER_DF]),
         )
-        width = panel.max_run + 1
         targets = {
-            "runs": panel._runs[:, :, :width],
+            "runs": panel._runs[:, :, VECTOR : VECTOR + panel.max_run + 1],
             "counters": panel._counters,
             "scalars": panel._scalars,
             "recent": panel._recent,
@@ -377,6 +394,7 @@ class RunLengthPanel:
             if np.shape(state[name]) != target.shape:
                 raise ValueError(f"{name} must be of shape {target.shape}, got {np.shape(state[name])}")
             target[...] = state[name]
+        panel._counters[:, [FIRST, END]] += VECTOR
         return panel
 
     def _require(self, j: int) -> None:

@@ -7,140 +7,103 @@ beta0) has the closed form
                     + (log kappa0 - log kappa_n) / 2 - (n / 2) log(2 pi) + (1/2) sum log w_t
 
 where every observation has precision w_t (1 in the Gaussian model).  All that depends on n alone is one
-table, so a step costs two logarithms a run and no lgamma: the product of Student-t predictives telescopes.
+table, so a step costs one logarithm a run and no lgamma: the product of Student-t predictives telescopes.
 
 Everything is in the prior's units: kernels see z = (x - location) / scale, so beta0 = alpha0 says that the
 prior expects variance one, and neither 1e-200 nor 1e+200 as a unit can underflow or overflow a square.
+Log weights are in bits, so that a power of two costs no constant.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from stream_allocator.regime.elementary import LN2, FloatArray, IntArray, compiled, exp, fma, inlined, log
 
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["FloatArray", "IntArray", "compiled", "exp", "fma", "inlined", "log"]
 
-# Beyond this many prior scales an observation is taken to lie exactly there: its square still fits.
-FARTHEST = 1e100
+# Rows of the run tables
+GAIN, HALF, PRECISION, NORMALISER, SHAPE = 0, 1, 2, 3, 4
+# Kernels work on whole vectors of this many runs, so the tables go on so far beyond the longest run.
+VECTOR = 16
 
 
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile with Numba, cached on disk.
+def row_stride(width: int) -> int:
+    """Columns of an array of up to five rows that a loop goes through at once, at least ``width``.
 
-    No fast-math: without contraction or reassociation LLVM may still vectorise element by element, and the
-    bits are the same on every processor.
+    A fifth of 4096 bytes, or a multiple, from row to row: rows a multiple of 2048 bytes apart share the same
+    few sets of the processor's first cache and cost three times as much.
     """
-    return cast(Callable[P, R], njit(cache=True, error_model="numpy", nogil=True)(function))
+    return next(m for m in range(width, width + 512) if m % 512 in (104, 208, 304, 408))
 
 
-def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile for use inside another kernel's loop, so that LLVM can vectorise the loop."""
-    return cast(Callable[P, R], njit(cache=True, error_model="numpy", nogil=True, forceinline=True)(function))
+def bits_per_observation(hazard: float) -> float:
+    """log2 of (1 - hazard) / sqrt(2 pi e): what the tables leave out of every observation's evidence.
 
-
-def _bits_of(typing_context: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.float64), generate
-
-
-def _float_of(typing_context: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
-
-    return types.float64(types.int64), generate
-
-
-bits_of: Callable[[float], Any] = intrinsic(_bits_of)
-float_of: Callable[[Any], float] = intrinsic(_float_of)
-
-
-@inlined
-def log(x: float) -> float:
-    """Natural logarithm of a positive normal number, without branches (the fdlibm kernel, below 1 ulp).
-
-    The C library's own is neither vectorised by LLVM nor the same to the last bit on every machine.
+    It is common to all runs.  Without it a run's log weight stays near zero however long it is, and so does
+    its rounding error.
     """
-    half = np.int64(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2): the mantissa lands in [sqrt(1/2), sqrt(2))
-    shifted = bits_of(x) - half
-    exponent = float_of(((shifted >> np.int64(52)) + np.int64(3075)) | np.int64(0x4330000000000000)) - (
-        4503599627370496.0 + 3075.0
-    )
-    f = float_of((shifted & np.int64(0x000FFFFFFFFFFFFF)) + half) - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    w = z * z
-    odd = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01))
-    even = z * (
-        6.666666666666735130e-01
-        + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01))
-    )
-    h = 0.5 * f * f
-    return exponent * 6.93147180369123816490e-01 - (
-        (h - (s * (h + (odd + even)) + exponent * 1.90821492927058770002e-10)) - f
-    )
+    return (math.log1p(-hazard) - 0.5 * math.log(2.0 * math.pi * math.e)) / LN2
 
 
-@inlined
-def exp(x: float) -> float:
-    """Exponential without branches; arguments are clamped to [-708, 709] (so 3e-308 stands for zero)."""
-    x = min(max(x, -708.0), 709.0)
-    shifted = x * 1.4426950408889634 + 6755399441055744.0  # 1.5 * 2**52: rounds to the nearest integer
-    n = shifted - 6755399441055744.0
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    r2 = r * r
-    r4 = r2 * r2
-    # Taylor to degree 12 on |r| <= log(2) / 2, by Estrin's scheme
-    low = (1.0 + r) + r2 * (0.5 + r * 0.16666666666666666)
-    middle = (0.041666666666666664 + r * 0.008333333333333333) + r2 * (
-        0.001388888888888889 + r * 0.0001984126984126984
-    )
-    high = (2.48015873015873e-05 + r * 2.7557319223985893e-06) + r2 * (
-        2.755731922398589e-07 + r * 2.505210838544172e-08
-    )
-    p = low + r4 * (middle + r4 * (high + r4 * 2.08767569878681e-09))
-    return float_of(bits_of(p) + (bits_of(shifted) << np.int64(52)))
-
-
-def run_tables(max_run: int, hazard: float, kappa0: float, alpha0: float) -> tuple[FloatArray, FloatArray]:
-    """What a run's log weight owes to its length alone, oldest first.
+def run_tables(max_run: int, kappa0: float, alpha0: float, *, equal_weights: bool) -> FloatArray:
+    """What a run owes to its length alone.
 
     Parameters
     ----------
     max_run : int
         The cap on the run length.
-    hazard : float
-        Probability of a change after any observation, in (0, 1).
     kappa0, alpha0 : float
         Strength and shape of the prior, positive.  The rate is alpha0: unit variance.
+    equal_weights : bool
+        Whether every observation has precision 1, so that kappa_n = kappa0 + n is known beforehand.
 
     Returns
     -------
-    normaliser, shape : (max_run + 2,) arrays
-        For n = max_run + 1 down to 0: lgamma(alpha_n) - lgamma(alpha0) + alpha0 log alpha0 + log(kappa0) / 2
-        - (n / 2) log(2 pi) + n log(1 - hazard), and alpha_n = alpha0 + n / 2.  They run from the longest run
-        to the newborn because runs are kept in the order of their birth.
+    (5, VECTOR + max_run + 2) array
+        Columns for the lengths n = max_run + 1 + VECTOR down to 0, because runs are kept in the order of
+        their birth.  Rows:
+
+        * GAIN: 1 / (kappa0 + n), the weight of the last of n observations in the mean;
+        * HALF: (kappa0 + n - 1) / (2 (kappa0 + n)), its squared deviation's in the rate;
+        * PRECISION: 1 / alpha_n;
+        * NORMALISER: lgamma(alpha_n) - alpha_n log alpha_n - lgamma(alpha0) + alpha0 log alpha0 + n / 2
+          + (log kappa0 - log kappa_n) / 2 in bits, the last term only with equal weights;
+        * SHAPE: alpha_n = alpha0 + n / 2.
+
+        A run's log weight is anchor + NORMALISER - SHAPE log2(rate PRECISION) (- log2(strength) / 2), but for
+        `bits_per_observation`.
     """
-    length = np.arange(max_run + 1, -1, -1, dtype=np.float64)
+    length = np.arange(max_run + 1 + VECTOR, -1, -1, dtype=np.float64)
     shape = alpha0 + 0.5 * length
-    normaliser = (
-        gammaln(shape)
-        - gammaln(alpha0)
-        + alpha0 * math.log(alpha0)
-        + 0.5 * math.log(kappa0)
-        - 0.5 * length * math.log(2.0 * math.pi)
-        + length * math.log1p(-hazard)
+    strength = kappa0 + length
+    normaliser = log_gamma_excess(shape) - log_gamma_excess(np.array([alpha0]))[0]
+    normaliser += 0.5 * math.log(kappa0)
+    if equal_weights:
+        normaliser -= 0.5 * np.log(strength)
+    tables = np.zeros((5, row_stride(length.size)))[:, : length.size]
+    tables[GAIN] = 1.0 / strength
+    tables[HALF] = 0.5 * (strength - 1.0) / strength
+    tables[PRECISION] = 1.0 / shape
+    tables[NORMALISER] = normaliser / LN2
+    tables[SHAPE] = shape
+    return tables
+
+
+def log_gamma_excess(x: FloatArray) -> FloatArray:
+    """lgamma(x) - x log x + x, which is log(2 pi / x) / 2 + O(1 / x), without cancellation for large x.
+
+    By Stirling's series from 20 on: its first term left out is below 1e-17 there.
+    """
+    large = np.maximum(x, 20.0)
+    y = 1.0 / (large * large)
+    series = (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y / 1188)))) / large
+    small = np.minimum(x, 20.0)
+    return np.where(
+        x >= 20.0,
+        0.5 * np.log(2.0 * math.pi / large) + series,
+        gammaln(small) - small * np.log(small) + small,
     )
-    return np.ascontiguousarray(normaliser), np.ascontiguousarray(shape)

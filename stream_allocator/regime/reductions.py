@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from stream_allocator.regime.elementary import FloatArray, IntArray, compiled
 from stream_allocator.regime.kernel import (
     ALPHA0,
     COUNT,
@@ -14,24 +15,37 @@ from stream_allocator.regime.kernel import (
     FIRST,
     LOCATION,
     MAX_RUN,
-    MEAN,
-    PROBABILITY,
-    RATE,
     SCALE,
+    SHARE,
     sample_moments,
-    total,
 )
-from stream_allocator.regime.likelihood import FloatArray, IntArray, compiled
+from stream_allocator.regime.passes import MEAN, RATE, WEIGHT
 
 
 @compiled
-def mass_at_most(k: int, runs: FloatArray, counters: IntArray, out: FloatArray) -> None:
+def serial_sum(x: FloatArray) -> float:
+    """Sum in a fixed order, in four chains, so that the processor need not wait for one."""
+    a = b = c = d = 0.0
+    whole = x.size // 4 * 4
+    for i in range(0, whole, 4):
+        a += x[i]
+        b += x[i + 1]
+        c += x[i + 2]
+        d += x[i + 3]
+    for i in range(whole, x.size):
+        a += x[i]
+    return (a + b) + (c + d)
+
+
+@compiled
+def mass_at_most(k: int, runs: FloatArray, counters: IntArray, scalars: FloatArray, out: FloatArray) -> None:
     """P(run length <= k) of each series that detects, else 0."""
     for j in range(out.size):
         out[j] = 0.0
         if counters[j, DETECTING] == 1:
             end = counters[j, END]
-            out[j] = min(total(runs[j, PROBABILITY, max(counters[j, FIRST], end - 1 - k) : end]), 1.0)
+            begin = max(counters[j, FIRST], end - 1 - k)
+            out[j] = min(scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end]), 1.0)
 
 
 @compiled
@@ -44,13 +58,15 @@ def most_probable_length(runs: FloatArray, counters: IntArray, settings: FloatAr
         first, newborn = counters[j, FIRST], counters[j, END] - 1
         best = first
         for p in range(first + 1, newborn):
-            if runs[j, PROBABILITY, p] > runs[j, PROBABILITY, best]:
+            if runs[j, WEIGHT, p] > runs[j, WEIGHT, best]:
                 best = p
         out[j] = newborn - best
 
 
 @compiled
-def mean_length(runs: FloatArray, counters: IntArray, settings: FloatArray, out: FloatArray) -> None:
+def mean_length(
+    runs: FloatArray, counters: IntArray, scalars: FloatArray, settings: FloatArray, out: FloatArray
+) -> None:
     """The expected run length."""
     for j in range(out.size):
         if counters[j, DETECTING] == 0:
@@ -59,8 +75,8 @@ def mean_length(runs: FloatArray, counters: IntArray, settings: FloatArray, out:
         newborn = counters[j, END] - 1
         expected = 0.0
         for p in range(counters[j, FIRST], newborn):
-            expected += runs[j, PROBABILITY, p] * (newborn - p)
-        out[j] = expected
+            expected += runs[j, WEIGHT, p] * (newborn - p)
+        out[j] = scalars[j, SHARE] * expected
 
 
 @compiled
@@ -93,7 +109,7 @@ def segment_moments(
         average = 0.0
         square = 0.0
         for p in range(first, newborn):
-            weight = runs[j, PROBABILITY, p]
+            weight = runs[j, WEIGHT, p]
             mass += weight
             average += weight * runs[j, MEAN, p]
             square += weight * runs[j, RATE, p] / (settings[ALPHA0] + 0.5 * (newborn - p))
@@ -114,10 +130,10 @@ def survivors(runs: FloatArray, counters: IntArray, settings: FloatArray, j: int
     weight = 0.0
     for p in range(first, newborn):
         length = newborn - p
-        weight += runs[j, PROBABILITY, p] / length
+        weight += runs[j, WEIGHT, p] / length
         if length <= out.size:
             out[length - 1] = weight
-    mass = total(out)
+    mass = serial_sum(out)
     if mass > 0.0:
         for a in range(out.size):
             out[a] /= mass
