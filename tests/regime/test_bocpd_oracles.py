@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_run_length import NaiveRunLength, enumerate_segmentations, forty_digits
+from naive_run_length import (
+    NaiveRunLength,
+    enumerate_segmentations,
+    extended_precision,
+    forty_digits,
+)
 
 from stream_allocator.regime import RunLengthPanel
 
@@ -18,7 +23,7 @@ def filtered(values, **settings_):
     return panel
 
 
-@pytest.mark.parametrize(("T", "hazard", "kappa0", "alpha0"), [(9, 0.2, 0.5, 1.5), (11, 1 / 250, 1.0, 1.0)])
+@pytest.mark.parametrize(("T", "hazard", "kappa0", "alpha0"), [(9, 0.2, 0.5, 1.5), (11, 1 / 250, 1.0, 1.0), (12, 0.05, 2.0, 0.8)])
 def test_posterior_and_evidence_are_those_of_all_segmentations(T, hazard, kappa0, alpha0):
     rng = np.random.default_rng(T)
     values = rng.normal(size=T) * 2.0 + 1.0
@@ -29,23 +34,27 @@ def test_posterior_and_evidence_are_those_of_all_segmentations(T, hazard, kappa0
     lengths, evidence = enumerate_segmentations(values, hazard, 0.5, 1.5, kappa0, alpha0)
     runs, probabilities = panel.posterior(0)
     assert runs.tolist() == list(range(T + 1))
-    np.testing.assert_allclose(probabilities[1:] / (1.0 - hazard), lengths, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(probabilities[1:] / (1.0 - hazard), lengths, rtol=0, atol=1e-13)
     assert panel.log_evidence()[0] == pytest.approx(evidence, abs=1e-11)
 
 
-def steps(kind):
+def total_variation(p, q):
+    return 0.5 * np.abs(p - q).sum()
+
+
+def steps(kind, length=300):
     rng = np.random.default_rng(3)
-    noise = rng.normal(size=300)
-    noise[150:] = 2.5 + 0.5 * noise[150:]
+    noise = rng.normal(size=length)
+    noise[length // 2 :] = 2.5 + 0.5 * noise[length // 2 :]
     return {
         "plain": (noise, 0.0, 1.0),
         "far from zero": (noise + 1e6, 1e6, 1.0),
         "far from the prior": (noise + 1e6, 0.0, 1.0),
         "tiny": (noise * 1e-150, 0.0, 1e-150),
         "huge": (noise * 1e150, 0.0, 1e150),
-        "constant": (np.full(300, 0.25), 0.0, 1.0),
+        "constant": (np.full(length, 0.25), 0.0, 1.0),
         "ties": (np.round(noise), 0.0, 1.0),
-        "an outlier": (np.where(np.arange(300) == 99, 1e8, noise), 0.0, 1.0),
+        "an outlier": (np.where(np.arange(length) == 99, 1e8, noise), 0.0, 1.0),
     }[kind]
 
 
@@ -59,8 +68,18 @@ def test_posterior_agrees_with_forty_digits(kind):
     panel = filtered(values, hazard=1 / 100, warmup=0, location=location, scale=scale)
     exact, evidence = forty_digits(values, 1 / 100, location, scale)
     _, probabilities = panel.posterior(0)
-    assert 0.5 * np.abs(probabilities - exact).sum() < 1e-11  # total variation
+    assert total_variation(probabilities, exact) < 1e-13
+    assert total_variation(extended_precision(values, 1 / 100, location, scale), exact) < 1e-15
     assert panel.log_evidence()[0] == pytest.approx(evidence, rel=1e-12, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["plain", "far from zero", "far from the prior", "tiny", "constant", "ties"])
+def test_five_thousand_observations_are_within_1e_12_of_exact_arithmetic(kind):
+    values, location, scale = steps(kind, 10_000)
+    values = values[2_500:7_500]
+    panel = filtered(values, hazard=1 / 250, max_run=5_000, warmup=0, location=location, scale=scale)
+    exact = extended_precision(values, 1 / 250, location, scale)
+    assert total_variation(panel.posterior(0)[1], exact) < 1e-12
 
 
 @pytest.mark.parametrize("outlier_df", [math.inf, 8.0])
