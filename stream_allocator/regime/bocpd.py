@@ -23,18 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_allocator.regime.elementary import LN2, FloatArray, IntArray
+from stream_allocator.regime.elementary import LN2, FloatArray
 from stream_allocator.regime.kernel import (
     ALPHA0,
     BIRTH,
-    COUNT,
     COUNTERS,
     DETECTING,
     END,
-    EVIDENCE,
-    EVIDENCE_BASE,
     FARTHEST,
-    FILTERED,
     FIRST,
     HAZARD,
     KAPPA0,
@@ -44,28 +40,20 @@ from stream_allocator.regime.kernel import (
     SCALARS,
     SCALE,
     SETTINGS,
-    SHARE,
     SLACK,
     START,
     WARMUP,
     start_runs,
     update_panel,
 )
-from stream_allocator.regime.likelihood import VECTOR, bits_per_observation, row_stride, run_tables
-from stream_allocator.regime.passes import ROWS, SCRATCH, WEIGHT
-from stream_allocator.regime.reductions import (
-    effective_sizes,
-    mass_at_most,
-    mean_length,
-    most_probable_length,
-    segment_moments,
-    survivors,
-)
+from stream_allocator.regime.likelihood import VECTOR, row_stride, run_tables
+from stream_allocator.regime.passes import ROWS, SCRATCH
+from stream_allocator.regime.readings import RunLengthReadings
 
 State = dict[str, NDArray[Any]]
 
 
-class RunLengthPanel:
+class RunLengthPanel(RunLengthReadings):
     """Run-length posteriors of a panel of independent series.
 
     Parameters
@@ -171,16 +159,6 @@ class RunLengthPanel:
         for j in range(series):
             start_runs(self._runs, j, self._counters, self._scalars, settings)
 
-    @property
-    def hazard(self) -> float:
-        """Probability of a change after any observation."""
-        return float(self._settings[HAZARD])
-
-    @property
-    def max_run(self) -> int:
-        """Longest run length told apart."""
-        return int(self._settings[MAX_RUN])
-
     def update(self, values: ArrayLike, index: ArrayLike | None = None) -> None:
         """Take one tick.
 
@@ -215,138 +193,6 @@ class RunLengthPanel:
             self._scratch,
         )
 
-    def observations(self) -> IntArray:
-        """Number of finite observations of each series, of shape (series,)."""
-        return self._counters[:, COUNT].copy()
-
-    def detecting(self) -> NDArray[np.bool_]:
-        """Whether each series is past its warm-up, of shape (series,)."""
-        return np.equal(self._counters[:, DETECTING], 1)
-
-    def probability_at_most(self, k: int) -> FloatArray:
-        """P(r <= k) of each series, of shape (series,); 0 during the warm-up.
-
-        Raises
-        ------
-        ValueError
-            If k is negative.
-        """
-        if k < 0:
-            raise ValueError(f"a run length is not negative, got k={k}")
-        out = np.empty(self.series)
-        mass_at_most(int(k), self._runs, self._counters, self._scalars, out)
-        return out
-
-    def map_run_length(self) -> IntArray:
-        """Most probable run length r >= 1 of each series, of equals the longest, of shape (series,).
-
-        r = 0 is left out because its probability is the hazard whatever the data say.  ``max_run`` stands for
-        all that are at least as long.  0 before the first observation; the number of observations (at most
-        ``max_run``) during the warm-up.
-        """
-        out = np.empty(self.series, np.int64)
-        most_probable_length(self._runs, self._counters, self._settings, out)
-        return out
-
-    def expected_run_length(self) -> FloatArray:
-        """Posterior mean of the run length (up to ``max_run``) of each series, of shape (series,)."""
-        out = np.empty(self.series)
-        mean_length(self._runs, self._counters, self._scalars, self._settings, out)
-        return out
-
-    def posterior(self, j: int) -> tuple[IntArray, FloatArray]:
-        """Posterior of one series.
-
-        Parameters
-        ----------
-        j : int
-            The series.
-
-        Returns
-        -------
-        run_lengths : (m,) array of int
-            0, 1, ..., m - 1, where m - 1 is at most ``max_run``.  During the warm-up the number of
-            observations alone.
-        probabilities : (m,) array
-            Their probabilities, which sum to one.
-        """
-        self._require(j)
-        first, end = int(self._counters[j, FIRST]), int(self._counters[j, END])
-        if not self._counters[j, DETECTING]:
-            return np.array([min(int(self._counters[j, COUNT]), self.max_run)]), np.ones(1)
-        longest = min(int(self._counters[j, FILTERED]) + int(self._settings[WARMUP]), self.max_run)
-        probabilities = np.zeros(longest + 1)
-        probabilities[: end - first] = self._scalars[j, SHARE] * self._runs[j, WEIGHT, first:end][::-1]
-        return np.arange(longest + 1), probabilities
-
-    def segment_mean(self) -> FloatArray:
-        """Posterior mean of the present segment's mean, of shape (series,), in the series' units.
-
-        sum_{r>=1} P(r) mu_r / P(r >= 1).  NaN before the first observation; the sample mean in the warm-up.
-        """
-        return self._segment_moments()[0]
-
-    def segment_variance(self) -> FloatArray:
-        """Posterior variance of an observation about its mean, of shape (series,), in squared units.
-
-        sum_{r>=1} P(r) beta_r / alpha_r / P(r >= 1): one over the expected precision, which is finite for
-        every run.  NaN before the second observation; the sample variance (divisor n - 1) in the warm-up.
-        """
-        return self._segment_moments()[1]
-
-    def _segment_moments(self) -> tuple[FloatArray, FloatArray]:
-        mean, variance = np.empty(self.series), np.empty(self.series)
-        segment_moments(
-            self._runs, self._counters, self._scalars, self._recent, self._settings, mean, variance
-        )
-        return mean, variance
-
-    def survivor_weights(self, j: int, length: int) -> FloatArray:
-        """Weight of each of the last observations in the present segment's moments.
-
-        omega_a is proportional to sum_{r > a} P(r) / r: an average over runs of equal weights within the run.
-
-        Parameters
-        ----------
-        j : int
-            The series.
-        length : int
-            Number of weights, at least 1.
-
-        Returns
-        -------
-        (length,) array
-            omega_a for the observation a steps ago, newest first; they sum to one and never grow with a.
-            Equal weights during the warm-up, all zero before the first observation.
-        """
-        self._require(j)
-        if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
-        out = np.empty(length)
-        survivors(self._runs, self._counters, self._settings, j, out)
-        return out
-
-    def effective_sample_size(self) -> FloatArray:
-        """1 / sum_a omega_a^2 over the survivor weights of each series, of shape (series,).
-
-        The number of observations during the warm-up, 0 before the first.
-        """
-        out = np.empty(self.series)
-        effective_sizes(self._runs, self._counters, self._settings, out)
-        return out
-
-    def log_evidence(self) -> FloatArray:
-        """log p(x_{w+1..t} | x_{1..w}) of each series, w the warm-up, in the series' units; shape (series,).
-
-        The sum of the log predictive densities since detection began, by which settings can be compared.
-        With a finite ``outlier_df`` it is conditional on the observations' weights, which depend on the data:
-        good for comparing hazards or priors, not one ``outlier_df`` with another.
-        """
-        bits = self._scalars[:, EVIDENCE_BASE] + self._scalars[:, EVIDENCE]
-        each = bits_per_observation(self.hazard) - np.log2(self._scalars[:, SCALE])
-        evidence: FloatArray = LN2 * (bits + self._counters[:, FILTERED] * each)
-        return evidence
-
     def state(self) -> State:
         """All that the panel knows, as arrays; `from_state` continues from it with identical bits."""
         runs = np.zeros((self.series, ROWS, self.max_run + 1))
@@ -375,15 +221,7 @@ class RunLengthPanel:
         settings = np.asarray(state["settings"], np.float64)
         if settings.shape != (SETTINGS,):
             raise ValueError(f"settings must have {SETTINGS} entries, got {settings.shape}")
-        panel = cls(
-            len(state["counters"]),
-            hazard=float(settings[HAZARD]),
-            max_run=int(settings[MAX_RUN]),
-            warmup=int(settings[WARMUP]),
-            prior_strength=float(settings[KAPPA0]),
-            prior_shape=float(settings[ALPHA0]),
-            outlier_df=float(settings[OUTLIER_DF]),
-        )
+        panel = cls._set_up(len(state["counters"]), settings)
         targets = {
             "runs": panel._runs[:, :, VECTOR : VECTOR + panel.max_run + 1],
             "counters": panel._counters,
@@ -397,6 +235,43 @@ class RunLengthPanel:
         panel._counters[:, [FIRST, END]] += VECTOR
         return panel
 
-    def _require(self, j: int) -> None:
-        if not 0 <= j < self.series:
-            raise ValueError(f"there is no series {j}; the panel has 0..{self.series - 1}")
+    @classmethod
+    def _set_up(cls, series: int, settings: FloatArray) -> RunLengthPanel:
+        """A panel at its beginning, by its settings."""
+        return cls(
+            series,
+            hazard=float(settings[HAZARD]),
+            max_run=int(settings[MAX_RUN]),
+            warmup=int(settings[WARMUP]),
+            prior_strength=float(settings[KAPPA0]),
+            prior_shape=float(settings[ALPHA0]),
+            outlier_df=float(settings[OUTLIER_DF]),
+        )
+
+    def reindex(self, index: ArrayLike) -> RunLengthPanel:
+        """The panel of another list of series, for assets that enter or leave.
+
+        Parameters
+        ----------
+        index : (m,) array_like of int
+            For each new series its place in this panel, or -1 for one that begins.
+
+        Returns
+        -------
+        RunLengthPanel
+            Series that stay go on with the same bits; newcomers begin with their warm-up (without one, with
+            location 0 and scale 1).
+
+        Raises
+        ------
+        ValueError
+            If the index is empty or names a series that is not there.
+        """
+        places = np.asarray(index, np.int64)
+        if places.ndim != 1 or not places.size or places.min() < -1 or places.max() >= self.series:
+            raise ValueError(f"index must name series in 0..{self.series - 1}, or -1 for a newcomer")
+        state, fresh = self.state(), self._set_up(places.size, self._settings).state()
+        stays = places >= 0
+        for name in ("runs", "counters", "scalars", "recent"):
+            fresh[name][stays] = state[name][places[stays]]
+        return RunLengthPanel.from_state(fresh)

@@ -275,3 +275,20 @@ def test_a_tick_that_does_not_fit_takes_nothing():
     with pytest.raises(ValueError, match="negative"):
         panel.probability_at_most(-1)
     assert_same_bits(panel, other)
+
+
+def test_series_that_stay_keep_their_bits_and_newcomers_begin():
+    x = series()
+    panel = run(RunLengthPanel(3, hazard=0.01, max_run=50), x[:100])
+    other = panel.reindex([2, -1, 0])
+    alone = RunLengthPanel(1, hazard=0.01, max_run=50)
+    for row in x[100:]:
+        panel.update(row)
+        other.update([row[2], row[1], row[0]])
+        alone.update([row[1]])
+    for old, new in ((2, 0), (0, 2)):
+        assert panel.posterior(old)[1].tobytes() == other.posterior(new)[1].tobytes()
+    assert alone.posterior(0)[1].tobytes() == other.posterior(1)[1].tobytes()
+    for index in ([], [3], [-2], [[0]]):
+        with pytest.raises(ValueError, match="index"):
+            panel.reindex(index)
