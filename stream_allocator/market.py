@@ -16,7 +16,7 @@ from stream_allocator.moments import (
     shrunk_mean,
 )
 from stream_allocator.policy import MomentPolicy, RegimePolicy
-from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule
+from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule, UniverseRegime
 from stream_allocator.state import Tree
 
 __all__ = ["Market", "MarketView"]
@@ -63,9 +63,8 @@ class MarketView:
 class Market:
     """Detectors and moments of one universe.
 
-    The detectors are one panel: a series for each asset, which moves at every tick, and one for the
-    market return (the mean of the returns that a bar has), which moves when a bar closes and decides the
-    universe's regime.
+    Each asset has a detector of its own, which moves at every tick; one on a few market factors moves when a
+    bar closes and decides the universe's regime.
 
     Parameters
     ----------
@@ -83,13 +82,21 @@ class Market:
         self._assets = assets
         self._regime = regime
         self._moments = moments
-        self._market = np.array([n], dtype=np.int64)
+        outlier_df = math.inf if regime.outlier_df is None else regime.outlier_df
         self._detectors = RunLengthPanel(
-            n + 1,
+            n,
             hazard=1.0 / regime.mean_run,
             max_run=regime.max_run,
             warmup=regime.warmup,
-            outlier_df=math.inf if regime.outlier_df is None else regime.outlier_df,
+            outlier_df=outlier_df,
+        )
+        self._universe = UniverseRegime(
+            n,
+            factors=regime.factors,
+            hazards=regime.hazards,
+            max_run=regime.max_run,
+            warmup=regime.warmup,
+            outlier_df=outlier_df,
         )
         self._segmentation = Segmentation(
             SegmentationRule(
@@ -134,7 +141,7 @@ class Market:
 
     def _absorb(self, bar: Bar, seen: NDArray[np.bool_]) -> None:
         market = float(bar.returns[seen].mean())
-        self._detectors.update(np.array([market]), self._market)
+        self._universe.update(bar.returns)
         self._reference = self._reference_decay * self._reference + np.array([market * market, 1.0])
         self._long_run.update(bar.returns)
         self._window.append(bar.returns)
@@ -142,30 +149,30 @@ class Market:
         decay = np.where(traded, self._volume_decay, 1.0)
         self._volume = decay * self._volume + np.where(traded, bar.dollar_volumes, 0.0)
         self._volume_weight = decay * self._volume_weight + traded
-        self._omega = self._detectors.survivor_weights(int(self._market[0]), len(self._window))
+        self._omega = self._universe.posterior.survivor_weights(len(self._window))
         self.effective_sample_size = self._window.effective_sample_size(self._omega)
         self._covariance = None
 
     def _view(self, seen: NDArray[np.bool_]) -> MarketView:
-        m = int(self._market[0])
-        switch = self._detectors.probability_at_most(self._regime.horizon)
-        runs = self._detectors.map_run_length()
+        universe = self._universe.posterior
+        switch_probability = universe.probability_at_most(self._regime.horizon)
         year = self._moments.periods_per_year
-        segment_volatility = float(np.sqrt(self._detectors.segment_variance()[m] * year))
+        segment_volatility = math.sqrt(float(universe.segment_covariance()[0, 0]) * year)
         total, weight = self._reference
         reference_volatility = float(np.sqrt(total / weight * year)) if weight > 0 else 0.0
         n_eff = self.effective_sample_size
         segment = self._segmentation.step(
-            float(switch[m]), int(runs[m]), segment_volatility, reference_volatility, n_eff
+            switch_probability, universe.map_run_length(), segment_volatility, reference_volatility, n_eff
         )
         value, factors = confidence(
-            n_eff, 1.0 - float(switch[m]), float(seen.mean()), half_evidence=self._regime.evidence
+            n_eff, 1.0 - switch_probability, float(seen.mean()), half_evidence=self._regime.evidence
         )
-        n = len(self._assets)
-        order = np.lexsort((np.arange(n), -switch[:n]))[:TOP_ASSETS]
+        switch = self._detectors.probability_at_most(self._regime.horizon)
+        runs = self._detectors.map_run_length()
+        order = np.lexsort((np.arange(len(switch)), -switch))[:TOP_ASSETS]
         return MarketView(
             segment=segment,
-            expected_run_length=float(self._detectors.expected_run_length()[m]),
+            expected_run_length=universe.expected_run_length(),
             effective_sample_size=n_eff,
             segment_volatility=segment_volatility,
             reference_volatility=reference_volatility,
@@ -212,6 +219,7 @@ class Market:
         """Everything needed to go on."""
         return {
             "detectors": self._detectors.state(),
+            "universe": self._universe.state(),
             "segmentation": self._segmentation.state(),
             "long_run": self._long_run.state(),
             "window": self._window.state(),
@@ -224,6 +232,7 @@ class Market:
     def load(self, state: Tree) -> None:
         """Go on from what :meth:`state` described."""
         self._detectors = RunLengthPanel.from_state(state["detectors"])
+        self._universe.load(state["universe"])
         self._segmentation = Segmentation.from_state(state["segmentation"])
         self._long_run = LongRunCovariance.from_state(state["long_run"])
         self._window = SegmentWindow.from_state(state["window"])

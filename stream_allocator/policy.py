@@ -47,6 +47,12 @@ class RegimePolicy(Section):
         float, Field(gt=1.0, description="expected bars between changes; hazard = 1/mean_run")
     ] = 250
     max_run: Annotated[int, Field(ge=16, le=4096, description="longest run length kept apart, bars")] = 256
+    learn_hazard: Annotated[
+        bool, Field(description="learn the universe's hazard among 1/4 to 4 times 1/mean_run")
+    ] = False
+    factors: Annotated[
+        int, Field(ge=1, le=10, description="market factors that decide the universe's regime")
+    ] = 2
     warmup: Annotated[int, Field(ge=2, description="observations that set each detector's prior, bars")] = 60
     horizon: Annotated[int, Field(ge=1, description="k of P(run length <= k), bars")] = 60
     threshold: Annotated[float, Field(gt=0.5, lt=1.0, description="P(run length <= horizon) of a switch")] = (
@@ -68,6 +74,12 @@ class RegimePolicy(Section):
     calm_enter: Positive = 0.75
     calm_exit: Positive = 0.85
 
+    @property
+    def hazards(self) -> tuple[float, ...]:
+        """Candidates for the universe's hazard; one is a constant."""
+        candidates = (0.25, 0.5, 1.0, 2.0, 4.0) if self.learn_hazard else (1.0,)
+        return tuple(min(candidate / self.mean_run, 0.5) for candidate in candidates)
+
     @model_validator(mode="after")
     def _bands(self) -> Self:
         if not self.calm_enter < self.calm_exit <= self.stressed_exit < self.stressed_enter:
@@ -75,6 +87,8 @@ class RegimePolicy(Section):
                 "bands must satisfy calm_enter < calm_exit <= stressed_exit < stressed_enter, got "
                 f"{self.calm_enter}, {self.calm_exit}, {self.stressed_exit}, {self.stressed_enter}"
             )
+        if self.factors >= self.warmup:
+            raise ValueError(f"factors must be below warmup, got {self.factors} and {self.warmup}")
         if self.horizon >= self.max_run:
             raise ValueError(f"horizon must be below max_run, got {self.horizon} and {self.max_run}")
         return self

@@ -23,7 +23,9 @@ def filtered(values, **settings_):
     return panel
 
 
-@pytest.mark.parametrize(("T", "hazard", "kappa0", "alpha0"), [(9, 0.2, 0.5, 1.5), (11, 1 / 250, 1.0, 1.0), (12, 0.05, 2.0, 0.8)])
+@pytest.mark.parametrize(
+    ("T", "hazard", "kappa0", "alpha0"), [(9, 0.2, 0.5, 1.5), (11, 1 / 250, 1.0, 1.0), (12, 0.05, 2.0, 0.8)]
+)
 def test_posterior_and_evidence_are_those_of_all_segmentations(T, hazard, kappa0, alpha0):
     rng = np.random.default_rng(T)
     values = rng.normal(size=T) * 2.0 + 1.0
