@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint chart compose image kafka lock clean
+.PHONY: help setup test demo lint chart compose benchmark image kafka lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -36,6 +36,10 @@ chart: $(READY)  ## lint, render and validate the Helm chart
 compose:  ## validate docker-compose.yml
 	.ci/compose
 
+benchmark: $(READY)  ## one benchmark beside its peers: make benchmark NAME=bocpd ARGS=--quick
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/benchmark.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
 image:  ## the service's container image
 	docker build -t stream-allocator:0.1.0 .
 
@@ -49,6 +53,8 @@ lock:  ## renew requirements/*.txt
 	    --quiet --output-file requirements/runtime.txt
 	build/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-header --quiet --output-file requirements/dev.txt
+	build/uv/bin/uv pip compile pyproject.toml --extra dev --extra benchmark --universal --python-version 3.11 \
+	    --generate-hashes --no-header --quiet --output-file requirements/benchmark.txt
 
 clean:  ## everything that can be made again
 	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

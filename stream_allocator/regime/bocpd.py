@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stream_allocator.regime.batch import filter_panel
 from stream_allocator.regime.elementary import LN2, FloatArray
 from stream_allocator.regime.kernel import (
     ALPHA0,
@@ -192,6 +193,47 @@ class RunLengthPanel(RunLengthReadings):
             self._tables,
             self._scratch,
         )
+
+    def filter(self, values: ArrayLike, k: int) -> FloatArray:
+        """Take many ticks of the whole panel in one call.
+
+        Parameters
+        ----------
+        values : (T, series) array_like of float
+            A tick a row; NaN and infinities are missing.
+        k : int
+            Of the probability to return, at least 0.
+
+        Returns
+        -------
+        (T, series) array
+            P(r <= k) after each tick, with the bits that `update` and `probability_at_most` would give.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another or k is negative; then nothing has been taken.
+        """
+        x = np.ascontiguousarray(values, np.float64)
+        if x.ndim != 2 or x.shape[1] != self.series:
+            raise ValueError(f"values must be of shape (T, {self.series}), got {x.shape}")
+        if k < 0:
+            raise ValueError(f"a run length is not negative, got k={k}")
+        out = np.empty(x.shape)
+        filter_panel(
+            x,
+            self._panel_order,
+            int(k),
+            self._runs,
+            self._counters,
+            self._scalars,
+            self._recent,
+            self._settings,
+            self._tables,
+            self._scratch,
+            out,
+        )
+        return out
 
     def state(self) -> State:
         """All that the panel knows, as arrays; `from_state` continues from it with identical bits."""

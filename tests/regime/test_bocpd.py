@@ -292,3 +292,19 @@ def test_series_that_stay_keep_their_bits_and_newcomers_begin():
     for index in ([], [3], [-2], [[0]]):
         with pytest.raises(ValueError, match="index"):
             panel.reindex(index)
+
+
+@pytest.mark.parametrize("outlier_df", [math.inf, 8.0])
+def test_many_ticks_in_one_call_have_the_same_bits(outlier_df):
+    x = series()
+    x[::7, 2], x[50, 0] = np.nan, np.inf
+    panel, other = (RunLengthPanel(3, hazard=0.01, max_run=50, outlier_df=outlier_df) for _ in range(2))
+    found = panel.filter(x, 20)
+    for row, probabilities in zip(x, found, strict=True):
+        other.update(row)
+        assert other.probability_at_most(20).tobytes() == probabilities.tobytes()
+    assert_same_bits(panel, other)
+    for values, k in ((x[:, :2], 20), (x[0], 20), (x, -1)):
+        with pytest.raises(ValueError, match=r"values|negative"):
+            panel.filter(values, k)
+    assert_same_bits(panel, other)
