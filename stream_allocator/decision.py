@@ -23,7 +23,7 @@ from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Rung, Trigger
 from stream_allocator.market import Market, MarketView
-from stream_allocator.moments import factor_form, radius
+from stream_allocator.moments import likely_factor_form, radius
 from stream_allocator.policy import Policy
 from stream_allocator.topology import Universe
 
@@ -53,7 +53,7 @@ def build_program(
     n = len(universe.assets)
     year = policy.moments.periods_per_year
     covariance = market.covariance()
-    factors, idiosyncratic = factor_form(covariance, min(n, policy.moments.factors))
+    factors, idiosyncratic = likely_factor_form(covariance, min(n, policy.moments.factors))
     mean, years = market.mean()
     lower, upper = box(universe, policy)
     trade = np.full(n, np.inf)

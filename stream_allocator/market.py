@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from stream_allocator.bars import Bar
 from stream_allocator.events import AssetEvidence
 from stream_allocator.moments import (
-    LongRunCovariance,
+    CovarianceMixture,
     SegmentWindow,
-    blend,
     confidence,
     shrunk_mean,
 )
@@ -111,12 +110,7 @@ class Market:
                 evidence=regime.evidence,
             )
         )
-        self._long_run = LongRunCovariance(
-            n,
-            volatility_half_life=moments.volatility_half_life,
-            correlation_half_life=moments.correlation_half_life,
-            shrinkage=moments.shrinkage,
-        )
+        self._mixture = CovarianceMixture(n)
         self._window = SegmentWindow(n, length=regime.max_run)
         self._volume_decay = 0.5 ** (1.0 / volume_half_life)
         self._volume = np.zeros(n)
@@ -143,7 +137,7 @@ class Market:
         market = float(bar.returns[seen].mean())
         self._universe.update(bar.returns)
         self._reference = self._reference_decay * self._reference + np.array([market * market, 1.0])
-        self._long_run.update(bar.returns)
+        self._mixture.update(bar.returns)
         self._window.append(bar.returns)
         traded = np.isfinite(bar.dollar_volumes)
         decay = np.where(traded, self._volume_decay, 1.0)
@@ -187,15 +181,9 @@ class Market:
         return self.effective_sample_size * self._window.coverage(self._omega)
 
     def covariance(self) -> Array:
-        """Annual covariance, shape (n, n): the long-run one and the present segment's, by evidence."""
+        """Annual covariance, shape (n, n)."""
         if self._covariance is None:
-            per_bar = blend(
-                self._long_run.matrix(),
-                self._window.covariance(self._omega),
-                self._asset_evidence(),
-                self._moments.segment_strength,
-            )
-            self._covariance = per_bar * self._moments.periods_per_year
+            self._covariance = self._mixture.matrix() * self._moments.periods_per_year
         return self._covariance
 
     def volatility(self, weights: Array) -> float:
@@ -221,7 +209,7 @@ class Market:
             "detectors": self._detectors.state(),
             "universe": self._universe.state(),
             "segmentation": self._segmentation.state(),
-            "long_run": self._long_run.state(),
+            "mixture": self._mixture.state(),
             "window": self._window.state(),
             "volume": self._volume,
             "volume_weight": self._volume_weight,
@@ -234,7 +222,7 @@ class Market:
         self._detectors = RunLengthPanel.from_state(state["detectors"])
         self._universe.load(state["universe"])
         self._segmentation = Segmentation.from_state(state["segmentation"])
-        self._long_run = LongRunCovariance.from_state(state["long_run"])
+        self._mixture = CovarianceMixture.from_state(state["mixture"])
         self._window = SegmentWindow.from_state(state["window"])
         self._volume = state["volume"]
         self._volume_weight = state["volume_weight"]

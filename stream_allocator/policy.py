@@ -98,13 +98,7 @@ class MomentPolicy(Section):
     """Mean and covariance. Shared by a universe."""
 
     periods_per_year: Positive = 252
-    volatility_half_life: Annotated[float, Field(gt=0, description="bars")] = 42
-    correlation_half_life: Annotated[float, Field(gt=0, description="bars")] = 125
-    shrinkage: Annotated[float, Field(gt=0.0, le=1.0, description="of correlations, towards zero")] = 0.1
-    segment_strength: Annotated[
-        float, Field(ge=1.0, description="bars of evidence that the long-run covariance counts for")
-    ] = 500
-    factors: Annotated[int, Field(ge=1, description="columns of F in Sigma = F F' + diag(d)")] = 20
+    factors: Annotated[int, Field(ge=1, description="columns of F in Sigma = F F' + diag(d)")] = 10
     premium: Annotated[
         float, Field(allow_inf_nan=False, description="prior mean return of every asset, a year")
     ] = 0.08

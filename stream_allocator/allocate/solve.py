@@ -68,7 +68,7 @@ class Solution:
 
 
 def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
-    """Solve a programme.
+    """Solve a programme; where OSQP and Newton do not agree, once more and more accurately.
 
     Always from a cold start, and without a clock: the answer's bits depend on the programme alone.
 
@@ -90,6 +90,18 @@ def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
     """
     settings = settings or SolverSettings()
     check_limits(program)
+    first = _attempt(program, settings)
+    if first.agreed:
+        return first
+    second = _attempt(program, settings.sharper())
+    return replace(
+        second if second.agreed else first,
+        programmes=first.programmes + second.programmes,
+        iterations=first.iterations + second.iterations,
+    )
+
+
+def _attempt(program: Program, settings: SolverSettings) -> Solution:
     dust = DUST * _typical_volatility(program) if _may_be_cash(program) else 0.0
     sequence = _sequence(program, settings, dust)
     if volatility(program, sequence.last.weights) <= dust:

@@ -1,18 +1,17 @@
 """Means, covariances and what is known about them: arrays in, arrays out, online, semi-definite always."""
 
-from stream_allocator.moments.covariance import LongRunCovariance
-from stream_allocator.moments.factors import factor_form
+from stream_allocator.moments.factor_analysis import likely_factor_form
 from stream_allocator.moments.mean import shrunk_mean
-from stream_allocator.moments.segment import SegmentWindow, blend
+from stream_allocator.moments.mixture import CovarianceMixture
+from stream_allocator.moments.segment import SegmentWindow
 from stream_allocator.moments.uncertainty import certainty, confidence, radius
 
 __all__ = [
-    "LongRunCovariance",
+    "CovarianceMixture",
     "SegmentWindow",
-    "blend",
     "certainty",
     "confidence",
-    "factor_form",
+    "likely_factor_form",
     "radius",
     "shrunk_mean",
 ]

@@ -15,7 +15,8 @@ def mass_of(j: int, k: int, runs: FloatArray, counters: IntArray, scalars: Float
         return 0.0
     end = counters[j, END]
     begin = max(counters[j, FIRST], end - 1 - k)
-    return min(scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end]), 1.0)
+    mass: float = scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end])
+    return min(mass, 1.0)
 
 
 @in_place

@@ -21,6 +21,7 @@ from stream_allocator.allocate import (
     violations,
     volatility,
 )
+from stream_allocator.allocate.solve import _attempt
 
 
 def size(p, w):
@@ -318,3 +319,17 @@ def test_the_dense_form_and_the_factor_form_are_one_programme(seed):
     full = replace(p, factors=vectors * np.sqrt(values), idiosyncratic=np.zeros(8))
     np.testing.assert_allclose(solve(p).weights, solve(full).weights, atol=1e-9)
     assert objective(p, solve(p).weights) == pytest.approx(objective(full, solve(full).weights), abs=1e-12)
+
+
+def test_where_the_first_answers_disagree_a_sharper_one_is_asked_for():
+    crude = SolverSettings(accuracy=0.03)
+    disagreed = 0
+    for seed in range(12):
+        p = programme("no_turnover", seed)
+        first = _attempt(p, crude)
+        answer = solve(p, crude)
+        assert answer.agreed, seed
+        if not first.agreed:
+            disagreed += 1
+            assert answer.programmes > first.programmes
+    assert disagreed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.moments import factor_form
+from stream_allocator.moments.factors import factor_form
 
 
 def random_covariance(seed, n, rank):

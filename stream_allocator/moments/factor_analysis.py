@@ -1,0 +1,82 @@
+"""A covariance as a few factors and a diagonal, as near to it in likelihood as so many factors can be."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.moments.factors import IDIOSYNCRATIC_FLOOR, factor_form
+
+FloatArray = NDArray[np.float64]
+
+# Steps of expectation-maximisation: the first few do nearly all.
+STEPS = 10
+
+
+def likely_factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, FloatArray]:
+    """Sigma ~= F F' + diag(d) by factor analysis, with the diagonal of Sigma kept.
+
+    F and d maximise -log det(F F' + D) - tr((F F' + D)^-1 R) for the correlation matrix R, approached in ten
+    steps of expectation-maximisation (Rubin & Thayer) from principal components less their noise:
+
+        B = F' (F F' + D)^-1,  C = I - B F + B R B',  F <- R B' C^-1,  D <- diag(R - F B R)
+
+    Principal components alone explain variance, also each asset's own, and what they leave is not diagonal:
+    an optimiser finds the directions whose risk that understates.
+
+    Parameters
+    ----------
+    covariance : (n, n) array
+        Symmetric positive semi-definite.
+    factors : int
+        Number of factors k, at least 1; from n on the form is `factor_form`, exact but for the floor on d.
+
+    Returns
+    -------
+    F : (n, min(k, n)) array
+        Loadings, orthogonal in the metric of R's own variances, the strongest first; in each the largest
+        entry is positive.
+    d : (n,) array
+        Idiosyncratic variances: at least 1e-8 of the asset's variance, and 0 only where that is 0.
+
+    Raises
+    ------
+    ValueError
+        As `factor_form`.
+
+    References
+    ----------
+    D. Rubin, D. Thayer, EM algorithms for ML factor analysis, Psychometrika 47, 1982.
+    """
+    sigma = np.asarray(covariance, np.float64)
+    principal, own = factor_form(sigma, factors)
+    n, k = principal.shape
+    if k >= n:
+        return principal, own
+    volatility = np.sqrt(np.diag(sigma))
+    inverse = np.divide(1.0, volatility, out=np.zeros(n), where=volatility > 0.0)
+    correlation = (sigma * inverse[:, None]) * inverse
+    np.fill_diagonal(correlation, 1.0)
+    loadings = principal * inverse[:, None]
+    strength = np.einsum("ij,ij->j", loadings, loadings)
+    noise = max((n - strength.sum()) / (n - k), IDIOSYNCRATIC_FLOOR)
+    loadings *= np.sqrt(np.maximum(1.0 - noise / np.maximum(strength, noise), IDIOSYNCRATIC_FLOOR))
+    rest = np.maximum(1.0 - np.einsum("ij,ij->i", loadings, loadings), noise)
+    for _ in range(STEPS):
+        scaled = loadings / rest[:, None]
+        among = np.eye(k) + loadings.T @ scaled
+        back = np.linalg.solve(among, scaled.T)
+        image = correlation @ back.T
+        second = np.linalg.inv(among) + back @ image
+        loadings = np.asarray(np.linalg.solve(second, image.T).T, np.float64)
+        rest = np.maximum(1.0 - np.einsum("ij,ij->i", loadings, image), IDIOSYNCRATIC_FLOOR)
+    explained = np.einsum("ij,ij->i", loadings, loadings)
+    # steps that have not converged leave the diagonal a little off
+    share = 1.0 / (explained + rest)
+    loadings *= np.sqrt(share)[:, None]
+    rest = np.maximum(rest * share, IDIOSYNCRATIC_FLOOR)
+    _, axes = np.linalg.eigh(loadings.T @ loadings)
+    turned = loadings @ axes[:, ::-1]
+    strongest = np.abs(turned).argmax(axis=0)
+    sign = np.where(turned[strongest, np.arange(k)] < 0.0, -1.0, 1.0)
+    return np.ascontiguousarray(volatility[:, None] * turned * sign), rest * volatility**2

@@ -1,0 +1,327 @@
+"""The covariance that prices risk: an online mixture of experts with learnt weights.
+
+Four experts forecast the next bar's covariance with different volatilities and correlations; their inverse
+Cholesky factors are combined with weights that maximise the likelihood of the last bars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_allocator.moments.experts import (
+    accumulate,
+    decay_and_add,
+    decay_of,
+    factorise,
+    given,
+    invert,
+    shrunk_correlation,
+    trust,
+    whiten,
+)
+from stream_allocator.moments.volatility import MATURE, VolatilityForecasts
+from stream_allocator.moments.weights import CombinationWeights
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+State = dict[str, NDArray[Any]]
+
+# A return at least this large is no return: its square would not fit.
+FARTHEST = 1e100
+# Standardised returns beyond this many standard deviations count as that many in the correlations.
+WINSOR = 5.0
+# The same where weights are learnt: a wrong price must not make everything look volatile for months.
+WINSOR_LEARNING = 8.0
+# Above this many assets one expert's factor is renewed every third bar, in turn, instead of all with each.
+RENEW_ALL = 256
+RENEW_EVERY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """One forecast of the covariance.
+
+    Attributes
+    ----------
+    volatility : int
+        Kind of volatility forecast: 0 blended, 1 quarter, 2 year.
+    correlation_half_life : float
+        Bars.
+    shrinkage : float
+        Of the correlations towards one factor, in (0, 1].
+    """
+
+    volatility: int
+    correlation_half_life: float
+    shrinkage: float
+
+
+EXPERTS = (Expert(0, 63.0, 0.2), Expert(0, 250.0, 0.1), Expert(1, 125.0, 0.1), Expert(2, 250.0, 0.1))
+
+
+class CovarianceMixture:
+    """Covariance of zero-mean returns one bar ahead, positive definite where assets have moved.
+
+        Sigma_k = V_k R_k V_k      expert k: diagonal volatilities, correlations shrunk to one factor
+        W       = sum_k p_k W_k    with W_k = chol(Sigma_k)^-1
+        Sigma   = (W'W)^-1
+
+    The weights p >= 0 maximise the decayed likelihood of the last bars under W; they need not sum to one, so
+    that the level is learnt too.
+
+    Parameters
+    ----------
+    n : int
+        Number of assets, at least 1.
+
+    Notes
+    -----
+    Missing returns (NaN, infinite, beyond 1e100): an asset's volatility waits for its next return.  In an
+    expert's outer products its standardised return is replaced by the expectation given those that were seen,
+    and the conditional covariance of the missing ones is added, so that neither variances nor correlations
+    fade; the weights learn from the expected likelihood in the same way.  A bar without any return changes
+    nothing.  An asset that never moved has no covariance but, where others have, their usual variance.
+
+    The weights learn from the experts' factors.  Above 256 assets one expert's is renewed every third bar, in
+    turn: that is what 500 assets can afford, and correlations with half-lives of 63 bars and more barely
+    move in twelve.  Volatilities are always fresh, and `matrix` factorises all.
+
+    References
+    ----------
+    K. Johansson et al., A Simple Method for Predicting Covariance Matrices of Financial Returns, 2023.
+    S. Barratt, S. Boyd, Covariance prediction via convex optimization, Optimization and Engineering, 2023.
+
+    Raises
+    ------
+    ValueError
+        If n < 1.
+    """
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        self.n = n
+        self._forecasts = VolatilityForecasts(n)
+        self._weights = CombinationWeights(len(EXPERTS), n)
+        self._decays = tuple(decay_of(expert.correlation_half_life) for expert in EXPERTS)
+        self._products = np.zeros((len(EXPERTS), n, n))
+        self._factors = np.zeros((len(EXPERTS), n, n))
+        self._factors[:, np.arange(n), np.arange(n)] = 1.0
+        self._bars = 0
+        self._matrix: FloatArray | None = None
+
+    @property
+    def bars(self) -> int:
+        """Bars that have been taken: those with a return, from the first that is not all zero."""
+        return self._bars
+
+    @property
+    def weights(self) -> FloatArray:
+        """Present weights of the experts, (4,)."""
+        return self._weights.p.copy()
+
+    def update(self, returns: ArrayLike) -> None:
+        """Take the returns of one bar.
+
+        Parameters
+        ----------
+        returns : (n,) array_like
+            Simple returns; NaN, infinities and what lies beyond 1e100 are missing.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not (n,).
+        """
+        x = np.asarray(returns, np.float64)
+        if x.shape != (self.n,):
+            raise ValueError(f"returns must be of shape ({self.n},), got {x.shape}")
+        seen = np.abs(x) < FARTHEST
+        if not seen.any() or (self._bars == 0 and not x[seen].any()):
+            return
+        x = np.where(seen, x, 0.0)
+        own = self._forecasts.own
+        moved = own[0] > 0.0
+        if moved.any():
+            self._absorb(x, seen & moved, moved, own)
+        self._forecasts.update(x, seen)
+        if self.n <= RENEW_ALL:
+            for k in range(len(EXPERTS)):
+                self._renew(k)
+        elif self._bars % RENEW_EVERY == 0:
+            self._renew(self._bars // RENEW_EVERY % len(EXPERTS))
+        self._bars += 1
+        self._matrix = None
+
+    def _absorb(self, x: FloatArray, seen: BoolArray, moved: BoolArray, own: FloatArray) -> None:
+        """Learn weights, then correlations, from the assets that have moved before; the rest has no unit."""
+        missing = np.flatnonzero(moved & ~seen)
+        directions = None
+        if missing.size:
+            unit = np.zeros((self.n, missing.size), order="F")
+            unit[missing, np.arange(missing.size)] = 1.0
+            directions = np.stack([whiten(factor, unit) for factor in self._factors])
+        if self._bars >= MATURE:
+            self._learn(x, moved, missing, directions)
+        for k, expert in enumerate(EXPERTS):
+            deviation = own[expert.volatility]
+            z = np.divide(x, deviation, out=np.zeros(self.n), where=seen)
+            np.clip(z, -WINSOR, WINSOR, out=z)
+            conditional = None
+            if directions is not None:
+                z[missing], root = given(whiten(self._factors[k], z), directions[k])
+                conditional = root @ root.T
+            decay_and_add(self._products[k], self._decays[k], z)
+            if conditional is not None:
+                self._products[k][np.ix_(missing, missing)] += conditional
+
+    def _learn(
+        self, x: FloatArray, moved: BoolArray, missing: NDArray[np.intp], directions: FloatArray | None
+    ) -> None:
+        leaning = self._forecasts.leaning()
+        K = len(EXPERTS)
+        whitened = np.empty((K, self.n))
+        diagonals = np.zeros((K, self.n))
+        deviations = np.ones((K, self.n))
+        for k, expert in enumerate(EXPERTS):
+            deviations[k, moved] = leaning[expert.volatility, moved]
+            z = np.where(moved, x / deviations[k], 0.0)
+            whitened[k] = whiten(self._factors[k], np.clip(z, -WINSOR_LEARNING, WINSOR_LEARNING))
+            diagonals[k, moved] = 1.0 / (np.diag(self._factors[k]) * deviations[k])[moved]
+        gram = whitened @ whitened.T
+        if directions is not None:
+            # The expected likelihood under the present mixture, as in a step of expectation-maximisation.
+            p = self._weights.p
+            by_expert = directions / deviations[:, None, missing]
+            unit = deviations[0, missing]  # to solve in the assets' own units
+            expectation, root = given(p @ whitened, np.tensordot(p, by_expert, 1) * unit)
+            whitened = whitened + by_expert @ (expectation * unit)
+            uncertain = (by_expert @ (unit[:, None] * root)).reshape(K, -1)
+            gram = whitened @ whitened.T + uncertain @ uncertain.T
+        self._weights.update(diagonals, gram, int(np.count_nonzero(moved)))
+
+    def _renew(self, k: int) -> None:
+        """Factorise the correlations of one expert."""
+        self._correlation_of(k, self._factors[k])
+        factorise(self._factors[k])
+
+    def _correlation_of(self, k: int, out: FloatArray) -> None:
+        count = self._forecasts.count
+        moved = int(np.count_nonzero(self._forecasts.own[0]))
+        faded = self._decays[k] ** float(count.max())
+        # what an average with these weights is worth in bars, (sum w)^2 / sum w^2
+        size = (1.0 + self._decays[k]) / (1.0 - self._decays[k]) * (1.0 - faded) / (1.0 + faded)
+        shrinkage = max(EXPERTS[k].shrinkage, moved / (moved + size)) if moved else 1.0
+        shrunk_correlation(self._products[k], trust(count, MATURE), shrinkage, out)
+
+    def volatility(self) -> FloatArray:
+        """Standard deviation of a bar's return, of shape (n,)."""
+        volatility: FloatArray = np.sqrt(np.diag(self.matrix()))
+        return volatility
+
+    def correlation(self) -> FloatArray:
+        """Correlations, of shape (n, n), with a unit diagonal."""
+        volatility = self.volatility()
+        inverse = np.divide(1.0, volatility, out=np.zeros(self.n), where=volatility > 0.0)
+        correlation: FloatArray = self.matrix() * inverse[:, None] * inverse
+        np.fill_diagonal(correlation, 1.0)
+        return correlation
+
+    def matrix(self) -> FloatArray:
+        """Sigma per bar, of shape (n, n), in squared units of the returns."""
+        if self._matrix is None:
+            self._matrix = self._mixed()
+        return self._matrix.copy()
+
+    def _mixed(self) -> FloatArray:
+        deviations = self._forecasts.leaning()
+        # the first expert's volatility is the unit in which the factors are mixed
+        unit = deviations[EXPERTS[0].volatility]
+        known = unit > 0.0
+        mixed = np.zeros((self.n, self.n))
+        factor = np.zeros((self.n, self.n))
+        for k, expert in enumerate(EXPERTS):
+            self._correlation_of(k, factor)
+            factorise(factor)
+            ratio = np.divide(unit, deviations[expert.volatility], out=np.ones(self.n), where=known)
+            invert(factor)
+            accumulate(factor, self._weights.p[k], ratio, mixed)
+        invert(mixed)
+        mixed *= unit[:, None]
+        covariance: FloatArray = mixed @ mixed.T
+        return covariance
+
+    def reindex(self, index: ArrayLike) -> CovarianceMixture:
+        """The estimate for another list of assets.
+
+        Parameters
+        ----------
+        index : (m,) array_like of int
+            For each asset of the new list its position in the old one, or -1 for a newcomer.
+
+        Raises
+        ------
+        ValueError
+            If a position is out of range or named twice, or the list is empty.
+        """
+        positions = np.asarray(index, np.int64)
+        if positions.ndim != 1 or positions.size == 0:
+            raise ValueError(f"index must be a vector and not empty, got shape {positions.shape}")
+        stays = positions >= 0
+        old = positions[stays]
+        if (positions < -1).any() or (old >= self.n).any() or np.unique(old).size < old.size:
+            raise ValueError(f"index must name each position below {self.n} at most once, and -1 for others")
+        estimate = CovarianceMixture(positions.size)
+        estimate._forecasts = self._forecasts.reindex(positions)
+        estimate._weights = self._weights.reindex(positions)
+        whole = np.tril(self._products) + np.tril(self._products, -1).transpose(0, 2, 1)
+        kept = np.flatnonzero(stays)
+        for k in range(len(EXPERTS)):
+            estimate._products[k][np.ix_(kept, kept)] = whole[k][np.ix_(old, old)]
+            estimate._renew(k)
+        estimate._bars = self._bars if estimate._forecasts.own[0].any() else 0
+        return estimate
+
+    def state(self) -> State:
+        """All that the estimate knows, as arrays; `from_state` continues from it with identical bits.
+
+        `triangles` holds the outer products in its lower triangles and the transposed factors above them.
+        """
+        above = np.triu(self._factors.transpose(0, 2, 1), 1)
+        return {
+            **self._forecasts.state(),
+            **self._weights.state(),
+            "triangles": np.tril(self._products) + above,
+            "factor_diagonals": np.diagonal(self._factors, axis1=1, axis2=2).copy(),
+            "bars": np.array([self._bars], np.int64),
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> CovarianceMixture:
+        """The estimate that `state` described.
+
+        Raises
+        ------
+        ValueError
+            If an array has not the shape that the number of assets asks for.
+        """
+        estimate = cls(len(state["count"]))
+        estimate._forecasts.load(state)
+        estimate._weights.load(state)
+        triangles, diagonals = state["triangles"], state["factor_diagonals"]
+        for name, array, shape in (
+            ("triangles", triangles, estimate._products.shape),
+            ("factor_diagonals", diagonals, estimate._products.shape[:2]),
+        ):
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} must be of shape {shape}, got {np.shape(array)}")
+        estimate._products[...] = np.tril(triangles)
+        estimate._factors[...] = np.tril(triangles.transpose(0, 2, 1), -1)
+        assets = np.arange(estimate.n)
+        estimate._factors[:, assets, assets] = diagonals
+        estimate._bars = int(state["bars"][0])
+        return estimate
