@@ -105,14 +105,15 @@ def merge_oldest(
     run's log weight that of the sum.
     """
     young = old + 1
+    capped = tables.shape[1] - 1 - np.int64(settings[MAX_RUN])  # the column of a run at the cap
     mass = runs[j, WEIGHT, old] + runs[j, WEIGHT, young]
     share = runs[j, WEIGHT, old] / mass
-    variance = runs[j, RATE, young] * tables[PRECISION, VECTOR + 1]
-    variance += share * (runs[j, RATE, old] * tables[PRECISION, VECTOR] - variance)
+    variance = runs[j, RATE, young] * tables[PRECISION, capped]
+    variance += share * (runs[j, RATE, old] * tables[PRECISION, capped - 1] - variance)
     runs[j, MEAN, young] += share * (runs[j, MEAN, old] - runs[j, MEAN, young])
-    runs[j, RATE, young] = variance * tables[SHAPE, VECTOR + 1]
+    runs[j, RATE, young] = variance * tables[SHAPE, capped]
     runs[j, RATE_REST, young] = 0.0
-    runs[j, ANCHOR, young] = (log2(mass) + origin) - own_level(runs, j, young, tables, VECTOR + 1, settings)
+    runs[j, ANCHOR, young] = (log2(mass) + origin) - own_level(runs, j, young, tables, capped, settings)
     runs[j, WEIGHT, young] = mass
 
 

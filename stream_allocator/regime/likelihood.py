@@ -63,9 +63,9 @@ def run_tables(max_run: int, kappa0: float, alpha0: float, *, equal_weights: boo
 
     Returns
     -------
-    (5, VECTOR + max_run + 2) array
-        Columns for the lengths n = max_run + 1 + VECTOR down to 0, because runs are kept in the order of
-        their birth.  Rows:
+    (5, m) array
+        Columns for the lengths n = m - 1 down to 0, because runs are kept in the order of their birth; m is
+        at least VECTOR + max_run + 2.  Rows:
 
         * GAIN: 1 / (kappa0 + n), the weight of the last of n observations in the mean;
         * HALF: (kappa0 + n - 1) / (2 (kappa0 + n)), its squared deviation's in the rate;
@@ -77,14 +77,14 @@ def run_tables(max_run: int, kappa0: float, alpha0: float, *, equal_weights: boo
         A run's log weight is anchor + NORMALISER - SHAPE log2(rate PRECISION) (- log2(strength) / 2), but for
         `bits_per_observation`.
     """
-    length = np.arange(max_run + 1 + VECTOR, -1, -1, dtype=np.float64)
+    length = np.arange(row_stride(VECTOR + max_run + 2) - 1, -1, -1, dtype=np.float64)
     shape = alpha0 + 0.5 * length
     strength = kappa0 + length
     normaliser = log_gamma_excess(shape) - log_gamma_excess(np.array([alpha0]))[0]
     normaliser += 0.5 * math.log(kappa0)
     if equal_weights:
         normaliser -= 0.5 * np.log(strength)
-    tables = np.zeros((5, row_stride(length.size)))[:, : length.size]
+    tables = np.empty((5, length.size))
     tables[GAIN] = 1.0 / strength
     tables[HALF] = 0.5 * (strength - 1.0) / strength
     tables[PRECISION] = 1.0 / shape
