@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +126,33 @@ def backtest(
     from stream_allocator.backtest.command import run_backtest
 
     summary = run_backtest(prices, policy, topology, report, quiet=as_json)
+    if as_json:
+        print(json.dumps(summary, sort_keys=True))
+
+
+@app.command()
+def regimes(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first day")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last day")],
+    picture: Annotated[Path, typer.Option("--out", help="where the SVG goes")],
+    prices: Annotated[
+        Path | None, typer.Argument(help="price file, as for `backtest`; the bundled one when not given")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", "-p", help="policy file (YAML); the demo's when not given")
+    ] = None,
+    topology: Annotated[
+        Path | None, typer.Option("--topology", "-t", help="takes groups from its universe with these assets")
+    ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="'2008-09-15 Lehman' to be marked; can be given often")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the run-length posterior over some years, its switches, and what the policy did."""
+    from stream_allocator.backtest.regime_command import run_regimes
+
+    summary = run_regimes(prices, policy, topology, first, last, picture, event or (), quiet=as_json)
     if as_json:
         print(json.dumps(summary, sort_keys=True))
 

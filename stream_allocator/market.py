@@ -1,7 +1,7 @@
 """What a universe knows: regime, moments and volumes. Shared by all its portfolios."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from stream_allocator.policy import MomentPolicy, RegimePolicy
 from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule, UniverseRegime
 from stream_allocator.state import Tree
 
-__all__ = ["Market", "MarketView"]
+__all__ = ["Market", "MarketView", "universe_detector"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -81,35 +81,14 @@ class Market:
         self._assets = assets
         self._regime = regime
         self._moments = moments
-        outlier_df = math.inf if regime.outlier_df is None else regime.outlier_df
         self._detectors = RunLengthPanel(
             n,
             hazard=1.0 / regime.mean_run,
             max_run=regime.max_run,
             warmup=regime.warmup,
-            outlier_df=outlier_df,
+            outlier_df=regime.weight_df,
         )
-        self._universe = UniverseRegime(
-            n,
-            factors=regime.factors,
-            hazards=regime.hazards,
-            max_run=regime.max_run,
-            warmup=regime.warmup,
-            outlier_df=outlier_df,
-        )
-        self._segmentation = Segmentation(
-            SegmentationRule(
-                threshold=regime.threshold,
-                horizon=regime.horizon,
-                dwell=regime.dwell,
-                cooldown=regime.cooldown,
-                stressed_enter=regime.stressed_enter,
-                stressed_exit=regime.stressed_exit,
-                calm_enter=regime.calm_enter,
-                calm_exit=regime.calm_exit,
-                evidence=regime.evidence,
-            )
-        )
+        self._universe, self._segmentation = universe_detector(n, regime)
         self._mixture = CovarianceMixture(n)
         self._window = SegmentWindow(n, length=regime.max_run)
         self._volume_decay = 0.5 ** (1.0 / volume_half_life)
@@ -230,3 +209,17 @@ class Market:
         self._omega = state["omega"]
         self.effective_sample_size = self._window.effective_sample_size(self._omega)
         self._covariance = None
+
+
+def universe_detector(assets: int, regime: RegimePolicy) -> tuple[UniverseRegime, Segmentation]:
+    """What decides the regime of a universe of so many assets: its posterior, and what makes it a label."""
+    universe = UniverseRegime(
+        assets,
+        factors=regime.factors,
+        hazards=regime.hazards,
+        max_run=regime.max_run,
+        warmup=regime.warmup,
+        outlier_df=regime.weight_df,
+    )
+    rule = SegmentationRule(**{field.name: getattr(regime, field.name) for field in fields(SegmentationRule)})
+    return universe, Segmentation(rule)

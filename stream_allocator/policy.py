@@ -6,6 +6,7 @@ file, the key, what is wrong and what is allowed.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -73,6 +74,11 @@ class RegimePolicy(Section):
     stressed_exit: Positive = 1.25
     calm_enter: Positive = 0.75
     calm_exit: Positive = 0.85
+
+    @property
+    def weight_df(self) -> float:
+        """`outlier_df` as a number: infinite for the Gaussian model."""
+        return math.inf if self.outlier_df is None else self.outlier_df
 
     @property
     def hazards(self) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ COMMANDS = [
     ["run"],
     ["demo"],
     ["backtest"],
+    ["regimes"],
     ["replay"],
     ["record"],
     ["explain"],

@@ -58,7 +58,7 @@ SERIES = tuple(_OF[f"--series-{i}"] for i in range(5))
 PARTS = tuple(_OF[f"--part-{i}"] for i in range(8))
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 3)))
 
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10.0,
@@ -94,8 +94,8 @@ POINTS = 1200
 
 def wealth(summary: Summary) -> str:
     """Growth of 1, log scale."""
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(1, 3.6)
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = time_panels(1, 3.6)
         for i, row in reversed(list(enumerate(summary.rows))):
             t, y = _thin(summary.times, row.path.wealth, "last")
             _line(axes, t, y, i, f"{row.name} ×{row.path.wealth[-1]:.3g}")
@@ -112,8 +112,8 @@ def wealth(summary: Summary) -> str:
 
 def drawdowns(summary: Summary) -> str:
     """Fall from the highest wealth so far."""
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(1, 2.6)
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = time_panels(1, 2.6)
         shown = (0, summary.rows.index(summary.reference))
         for i in reversed(shown):
             row = summary.rows[i]
@@ -122,7 +122,7 @@ def drawdowns(summary: Summary) -> str:
             if i == 0:
                 axes.fill_between(t, y, 0.0, color=SERIES[0], alpha=0.25, linewidth=0)
             axes.plot(t, y, color=SERIES[i], linewidth=1.1 if i == 0 else 0.9, label=row.name)
-        _percent(axes)
+        percent_axis(axes)
         axes.set_ylim(top=0.0)
         _legend(axes, reverse=True, loc="lower left")
         return _svg(figure, "drawdown")
@@ -131,11 +131,11 @@ def drawdowns(summary: Summary) -> str:
 def regimes(run: Run) -> str:
     """Labels, the probability of a recent change, and the present segment's volatility."""
     r = run.regimes
-    with mpl.rc_context(_STYLE):
-        figure, (ribbon, chance, risk) = _figure(3, 4.6, (0.5, 1.2, 1.5), head=0.35)
-        days = _days(run.times)
+    with mpl.rc_context(STYLE):
+        figure, (ribbon, chance, risk) = time_panels(3, 4.6, (0.5, 1.2, 1.5), head=0.35)
+        days = date_numbers(run.times)
         for label in LABELS:
-            spans = _spans(np.array([x == label for x in r.label]), days)
+            spans = label_spans(np.array([x == label for x in r.label]), days)
             colour = _OF[f"--{label}"]
             ribbon.broken_barh(spans, (0, 1), facecolors=colour, linewidth=0, label=label, rasterized=False)
         switched = days[r.switched]
@@ -151,13 +151,13 @@ def regimes(run: Run) -> str:
         chance.axhline(threshold, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         chance.set_ylim(0, 1.02)
         chance.set_title("Probability that the market has changed lately; dashed: threshold of a switch")
-        _percent(chance)
+        percent_axis(chance)
         t, y = _thin(run.times, r.segment_volatility, "high")
         risk.plot(t, y, color=SERIES[0], label="present segment")
         t, y = _thin(run.times, r.reference_volatility, "last")
         risk.plot(t, y, color=MUTED, linestyle=DASHES[1], label="long run")
         risk.set_title("Market volatility a year")
-        _percent(risk)
+        percent_axis(risk)
         risk.set_ylim(bottom=0)
         _legend(risk)
         return _svg(figure, "regimes")
@@ -166,17 +166,17 @@ def regimes(run: Run) -> str:
 def weights(run: Run, portfolio: PortfolioRun) -> str:
     """What was held, by group and cash."""
     names, parts = _parts(run, portfolio)
-    with mpl.rc_context(_STYLE):
-        figure, (axes,) = _figure(1, 3.5, head=0.35)
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = time_panels(1, 3.5, head=0.35)
         chosen = _last(len(run.times))
-        days = _days(run.times)[chosen]
+        days = date_numbers(run.times)[chosen]
         cash = np.maximum(0.0, 1.0 - portfolio.held.sum(axis=1))
         stack = [*(p[chosen] for p in parts), cash[chosen]]
         colours = [PARTS[i % len(PARTS)] for i in range(len(parts))] + [_OF["--cash"]]
         axes.stackplot(days, *stack, labels=[*names, "cash"], colors=colours, linewidth=0)
         axes.set_ylim(0, 1)
         axes.grid(False)
-        _percent(axes)
+        percent_axis(axes)
         _legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(stack))
         return _svg(figure, "weights")
 
@@ -184,11 +184,11 @@ def weights(run: Run, portfolio: PortfolioRun) -> str:
 def turnover(run: Run, portfolio: PortfolioRun) -> str:
     """Turnover of each decision against its grant, and the budget that is left."""
     decisions = [d for d in portfolio.decisions if d.executable]
-    days = _days(np.array([d.event_time for d in decisions], dtype=np.int64))
+    days = date_numbers(np.array([d.event_time for d in decisions], dtype=np.int64))
     traded = np.array([d.turnover.traded for d in decisions])
     granted = np.array([d.turnover.granted for d in decisions])
-    with mpl.rc_context(_STYLE):
-        figure, (each, budget) = _figure(2, 4.2, (1.4, 1.0), head=0.35)
+    with mpl.rc_context(STYLE):
+        figure, (each, budget) = time_panels(2, 4.2, (1.4, 1.0), head=0.35)
         each.vlines(days, 0, traded, color=SERIES[0], linewidth=0.9, label="traded")
         each.plot(days, granted, color=SERIES[1], linewidth=0.9, drawstyle="steps-mid", label="granted")
         each.set_title("Turnover of each decision, share of NAV")
@@ -204,7 +204,7 @@ def turnover(run: Run, portfolio: PortfolioRun) -> str:
                 color=MUTED,
                 fontsize=9,
             )
-        _percent(each)
+        percent_axis(each)
         _legend(each, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=2)
         level = np.array([d.turnover.bucket for d in decisions])
         policy = portfolio.policy.turnover
@@ -216,20 +216,20 @@ def turnover(run: Run, portfolio: PortfolioRun) -> str:
             f"{policy.capacity:.0%} (dashed)"
         )
         budget.set_ylim(0, 1.08 * policy.capacity)
-        _percent(budget)
+        percent_axis(budget)
         return _svg(figure, "turnover")
 
 
 def confidence(run: Run) -> str:
     """Confidence after each bar, and the evidence in the present segment."""
     r = run.regimes
-    with mpl.rc_context(_STYLE):
-        figure, (sure, evidence) = _figure(2, 3.6, (1.0, 1.0), head=0.3)
+    with mpl.rc_context(STYLE):
+        figure, (sure, evidence) = time_panels(2, 3.6, (1.0, 1.0), head=0.3)
         t, y = _thin(run.times, r.confidence, "last")
         sure.plot(t, y, color=SERIES[0])
         sure.set_ylim(0, 1.02)
         sure.set_title("Confidence")
-        _percent(sure)
+        percent_axis(sure)
         t, y = _thin(run.times, r.effective_sample_size, "last")
         evidence.plot(t, y, color=SERIES[2])
         evidence.set_title("Effective sample size of the present segment, bars")
@@ -240,7 +240,7 @@ def confidence(run: Run) -> str:
 _ONE_TWO_FIVE = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
 
 
-def _figure(
+def time_panels(
     rows: int, height: float, ratios: Sequence[float] = (1.0,), *, head: float = 0.1, gap: float = 0.32
 ) -> tuple[Figure, list[Axes]]:
     """Panels over one time axis that stands at the same place in every picture; sizes in inches."""
@@ -278,11 +278,11 @@ def _legend(axes: Axes, *, reverse: bool = False, **where: object) -> None:
     axes.legend(handles[::step], labels[::step], **({"loc": "upper left", "handlelength": 2.6} | where))
 
 
-def _percent(axes: Axes) -> None:
+def percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _days(times: Times) -> Array:
+def date_numbers(times: Times) -> Array:
     """Matplotlib's dates: days since 1970."""
     return times / 86_400e6
 
@@ -303,10 +303,10 @@ def _thin(times: Times, y: Array, keep: str) -> tuple[Array, Array]:
         thinned = y[edges[1:] - 1]
     else:
         thinned = (np.minimum if keep == "low" else np.maximum).reduceat(y, edges[:-1])
-    return _days(times[edges[1:] - 1]), thinned
+    return date_numbers(times[edges[1:] - 1]), thinned
 
 
-def _spans(mask: NDArray[np.bool_], days: Array) -> list[tuple[float, float]]:
+def label_spans(mask: NDArray[np.bool_], days: Array) -> list[tuple[float, float]]:
     """Runs of True as (start, width) in days; a run lasts until the next bar begins."""
     change = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
     ends = np.append(days, days[-1] + 1.0)

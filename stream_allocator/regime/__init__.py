@@ -2,6 +2,7 @@
 
 from stream_allocator.regime.annotations import covering, f1
 from stream_allocator.regime.bocpd import RunLengthPanel
+from stream_allocator.regime.loggrid import RunLengthGrid
 from stream_allocator.regime.multivariate import MultivariateRunLength
 from stream_allocator.regime.offline import RecordedSegments, map_segmentation
 from stream_allocator.regime.segmentation import Label, Segment, Segmentation, SegmentationRule
@@ -11,6 +12,7 @@ __all__ = [
     "Label",
     "MultivariateRunLength",
     "RecordedSegments",
+    "RunLengthGrid",
     "RunLengthPanel",
     "Segment",
     "Segmentation",
