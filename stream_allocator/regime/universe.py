@@ -118,6 +118,40 @@ class UniverseRegime:
             for row in np.hstack([market, residuals @ self._portfolios.T]):
                 self.posterior.update(row)
 
+    def reindex(self, index: ArrayLike) -> UniverseRegime:
+        """The regime of another list of assets, for assets that enter or leave.
+
+        Parameters
+        ----------
+        index : (m,) array_like of int
+            For each new asset its place in this list, or -1 for one that enters.
+
+        Returns
+        -------
+        UniverseRegime
+            The posterior goes on.  An asset that enters counts in the market from now on; in the principal
+            portfolios, which stay fixed, it has no weight, and one that leaves takes its own with it.
+
+        Raises
+        ------
+        ValueError
+            If the index is empty or names an asset that is not there.
+        """
+        places = np.asarray(index, np.int64)
+        assets = self._portfolios.shape[1]
+        if places.ndim != 1 or not places.size or places.min() < -1 or places.max() >= assets:
+            raise ValueError(f"index must name assets in 0..{assets - 1}, or -1 for a newcomer")
+        stays = places >= 0
+        other = UniverseRegime(places.size, factors=self._factors, **self._settings)
+        state = self.state()
+        for name, first in (("recent", 1), ("portfolios", 0)):
+            kept = np.zeros((len(state[name]), first + places.size))
+            kept[:, :first] = state[name][:, :first]
+            kept[:, first:][:, stays] = state[name][:, first + places[stays]]
+            state[name] = kept
+        other.load(state)
+        return other
+
     def state(self) -> dict[str, Any]:
         """All that is known, as arrays; `load` continues from it with identical bits."""
         return {

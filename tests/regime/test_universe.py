@@ -116,6 +116,24 @@ def test_a_loaded_state_goes_on_with_the_same_bits(at):
     assert same_bits(run(universe, x[at:]).posterior, run(loaded, x[at:]).posterior)
 
 
+@pytest.mark.parametrize("at", [10, 60])
+def test_assets_that_stay_keep_the_posterior_and_newcomers_count_in_the_market(at):
+    x = returns()
+    before = run(regime(), x[:at])
+    other = before.reindex([5, 0, -1, 2, 1, 3, 4])
+    assert same_bits(before.posterior, other.posterior)
+    whole = np.hstack([x[:, [5, 0]], np.full((len(x), 1), np.nan), x[:, [2, 1, 3, 4]]])
+    a, b = run(before, x[at:]).posterior, run(other, whole[at:]).posterior
+    np.testing.assert_allclose(a.posterior()[1], b.posterior()[1], rtol=1e-9, atol=1e-13)
+    arrived = before.reindex([0, 1, 2, 3, 4, 5, -1])
+    arrived.update(np.full(7, 0.05))  # nobody deviates from the market
+    before.update(np.full(6, 0.05))
+    np.testing.assert_allclose(arrived.posterior.segment_mean(), before.posterior.segment_mean(), atol=1e-15)
+    for index in ([], [6], [-2], [[0]]):
+        with pytest.raises(ValueError, match="index"):
+            before.reindex(index)
+
+
 def test_what_does_not_fit_is_named():
     for changes, word in (({"assets": 0}, "assets"), ({"factors": 0}, "factors"), ({"warmup": 3}, "warmup")):
         with pytest.raises(ValueError, match=word):

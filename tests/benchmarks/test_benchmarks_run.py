@@ -1,0 +1,46 @@
+"""Every benchmark runs, and its last line is one JSON object with the keys that were promised."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {
+    "bocpd": (
+        "tv_vs_mpmath ns_per_observation_r256 floor_ratio_r256 speedup_vs_fast_bocpd panel500_us_exact "
+        "panel500_us_loggrid panel500_floor_ratio loggrid_error_mean loggrid_error_max growth_1e3_to_1e6"
+    ),
+    "detection": (
+        "arl0_t4 arl0_outliers delay_ratio_1s delay_ratio_2s delay_ratio_vol15 delay_ratio_vol2 "
+        "delay_ratio_half cost_ratio"
+    ),
+    "covariance": "regret_mean regret_std regret_max update_500_ms",
+    "tcpd": "default_f1 default_cover own_f1 own_cover zero_f1 zero_cover",
+}
+#: Null where the peer is not installed.
+OF_PEERS = {"speedup_vs_fast_bocpd"}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_quick_run_ends_with_its_figures(name, request):
+    if name in ("covariance", "tcpd"):
+        request.getfixturevalue("shared")  # the recorded series
+    run = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert list(figures) == KEYS[name].split()
+    for key, value in figures.items():
+        assert (value is None and key in OF_PEERS) or value > 0.0, key
+    if name == "bocpd":
+        assert figures["tv_vs_mpmath"] < 1e-12
