@@ -45,8 +45,9 @@ SETTINGS = 9
 REBASE_EVERY = 256
 # A block holds this many more runs than can live, so that they move to its front only so often.
 SLACK = 64
-# A run with less than this weight is dropped, and with it all older ones.
-NOTHING = 2.0**-240
+# The oldest run is dropped when it has less than this weight.  It could come back at most by the odds against
+# a change and what it knows better than a newborn: from 1e-36 never to what a double can notice.
+NOTHING = 2.0**-120
 # With runs longer than this the rounding of the rate is compensated.
 LONG_RUN = 256
 # A smaller scale than this counts as no spread at all.
@@ -177,8 +178,8 @@ def take_in(
         absorb_weighted(z, given, runs, series, begin, width, tables, column, scratch)
         origin = runs[j, ANCHOR, end - 1] + own_level(runs, j, end - 1, tables, size - 2, settings)
         weigh_weighted(runs, series, begin, width, tables, column, scratch, origin)
-    for p in range(end - np.int64(width), end - live):
-        runs[j, WEIGHT, p] = 0.0
+        for p in range(end - np.int64(width), end - live):
+            runs[j, WEIGHT, p] = 0.0  # the dead, which have 2^-1022 now, have no say in the next weight
     mass = total_weight(runs, series, begin, width, scratch)
     scalars[j, EVIDENCE] = origin + log2(mass)
     scalars[j, SHARE] = (1.0 - settings[HAZARD]) / mass

@@ -12,14 +12,14 @@ def test_floor_does_the_multiplications_of_every_run_and_stores_them():
     mean, rate, anchor = runs[:, 0].copy(), runs[:, 1].copy(), runs[:, 2].copy()
     values = rng.normal(size=3)
     floor_tick(values, runs, tables)
-    gain, half, precision, normaliser, shape = tables
+    gain, half, precision, normaliser, shape = tables[:, :R]
+    after, mean, rate, anchor = runs[..., :R], mean[:, :R], rate[:, :R], anchor[:, :R]
     d = values[:, None] - mean
-    np.testing.assert_allclose(runs[:, 0], mean + gain * d, rtol=1e-14)
-    np.testing.assert_allclose(runs[:, 1], rate + half * d * d, rtol=1e-14)
-    np.testing.assert_array_equal(runs[:, 2], anchor)
+    np.testing.assert_allclose(after[:, 0], mean + gain * d, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(after[:, 1], rate + half * d * d, rtol=1e-14, atol=1e-15)
+    np.testing.assert_array_equal(after[:, 2], anchor)
     level = normaliser - shape * precision * (rate + half * d * d) + anchor - 0.5
-    np.testing.assert_allclose(runs[:, 3], level, rtol=1e-12, atol=1e-14)
-    assert runs.shape == (3, 4, R)
+    np.testing.assert_allclose(after[:, 3], level, rtol=1e-12, atol=1e-14)
 
 
 def test_floor_of_a_stream_takes_its_observations_one_after_another():
