@@ -245,8 +245,11 @@ class CovarianceMixture:
         mixed = np.zeros((self.n, self.n))
         factor = np.zeros((self.n, self.n))
         for k, expert in enumerate(EXPERTS):
-            self._correlation_of(k, factor)
-            factorise(factor)
+            if self.n <= RENEW_ALL:
+                factor[...] = self._factors[k]
+            else:
+                self._correlation_of(k, factor)
+                factorise(factor)
             ratio = np.divide(unit, deviations[expert.volatility], out=np.ones(self.n), where=known)
             invert(factor)
             accumulate(factor, self._weights.p[k], ratio, mixed)
