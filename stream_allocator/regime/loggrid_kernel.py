@@ -31,7 +31,6 @@ from stream_allocator.regime.kernel import (
     KAPPA0,
     LOCATION,
     MAX_RUN,
-    NOTHING,
     REBASE_EVERY,
     SCALE,
     SHARE,
@@ -60,6 +59,9 @@ from stream_allocator.regime.loggrid_rings import (
 # Rows of the scratch
 RATIO, EXPONENT, LEVEL = 0, 1, 2
 SCRATCH = 3
+# The oldest run is dropped when it has less than this weight; long before that it still has a say in which of
+# two runs is the heavier.
+NOTHING = 2.0**-240
 # Loops go over a multiple of so many slots.
 GROUP = np.uint64(8)
 
