@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dtrsv
 from scipy.linalg.lapack import dpotrf, dtrtri, dtrtrs
 
-from stream_allocator.regime.likelihood import compiled
+from stream_allocator.regime.elementary import compiled
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

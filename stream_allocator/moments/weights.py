@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.regime.likelihood import compiled, log
+from stream_allocator.regime.elementary import compiled, log
 
 FloatArray = NDArray[np.float64]
 State = dict[str, NDArray[Any]]

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from stream_allocator.regime.elementary import FloatArray, IntArray, in_place
-from stream_allocator.regime.kernel import DETECTING, END, FIRST, SHARE, update_panel
-from stream_allocator.regime.passes import WEIGHT
-from stream_allocator.regime.reductions import serial_sum
-
-
-@in_place
-def mass_of(j: int, k: int, runs: FloatArray, counters: IntArray, scalars: FloatArray) -> float:
-    """P(run length <= k) of one series, to the bit as `reductions.mass_at_most` has it."""
-    if counters[j, DETECTING] == 0:
-        return 0.0
-    end = counters[j, END]
-    begin = max(counters[j, FIRST], end - 1 - k)
-    mass: float = scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end])
-    return min(mass, 1.0)
+from stream_allocator.regime.kernel import update_panel
+from stream_allocator.regime.reductions import mass_of
 
 
 @in_place

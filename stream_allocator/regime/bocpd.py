@@ -150,7 +150,6 @@ class RunLengthPanel(RunLengthReadings):
         self._scalars = np.zeros((series, SCALARS))
         self._scalars[:, SCALE] = 1.0
         self._recent = np.zeros((series, warmup))
-        self._panel_order = np.arange(series)
         if warmup == 0:
             self._counters[:, DETECTING] = 1
             self._scalars[:, LOCATION] = 0.0 if location is None else location
@@ -176,12 +175,7 @@ class RunLengthPanel(RunLengthReadings):
         ValueError
             If the shapes differ or a series does not exist; then nothing has been taken.
         """
-        x = np.ascontiguousarray(values, np.float64)
-        named = self._panel_order if index is None else np.ascontiguousarray(index, np.int64)
-        if x.ndim != 1 or named.shape != x.shape:
-            raise ValueError(f"values and index must be of one length, got {x.shape} and {named.shape}")
-        if index is not None and named.size and (named.min() < 0 or named.max() >= self.series):
-            raise ValueError(f"index names a series outside 0..{self.series - 1}")
+        x, named = self._tick(values, index)
         update_panel(
             x,
             named,
@@ -222,7 +216,7 @@ class RunLengthPanel(RunLengthReadings):
         out = np.empty(x.shape)
         filter_panel(
             x,
-            self._panel_order,
+            np.arange(self.series),
             int(k),
             self._runs,
             self._counters,

@@ -21,9 +21,7 @@ import math
 import numpy as np
 from scipy.special import gammaln
 
-from stream_allocator.regime.elementary import LN2, FloatArray, IntArray, compiled, exp, fma, inlined, log
-
-__all__ = ["FloatArray", "IntArray", "compiled", "exp", "fma", "inlined", "log"]
+from stream_allocator.regime.elementary import LN2, FloatArray
 
 # Rows of the run tables
 GAIN, HALF, PRECISION, NORMALISER, SHAPE = 0, 1, 2, 3, 4

@@ -55,6 +55,7 @@ from stream_allocator.regime.loggrid_rings import (
     mass_at_most,
     start_grid,
 )
+from stream_allocator.regime.readings import SeriesPanel
 
 State = dict[str, NDArray[Any]]
 
@@ -90,7 +91,7 @@ def evidence_table(max_run: int, kappa0: float, alpha0: float) -> FloatArray:
     return np.ascontiguousarray(table)
 
 
-class RunLengthGrid:
+class RunLengthGrid(SeriesPanel):
     """Run-length posteriors of a panel of independent series, on a logarithmic grid of run lengths.
 
     The Gaussian model with a constant hazard.  Parameters, conventions and readings are those of
@@ -183,7 +184,6 @@ class RunLengthGrid:
         self._scalars = np.zeros((series, SCALARS))
         self._scalars[:, SCALE] = 1.0
         self._recent = np.zeros((series, warmup))
-        self._panel_order = np.arange(series)
         if warmup == 0:
             self._counters[:, DETECTING] = 1
             self._scalars[:, LOCATION] = 0.0 if location is None else location
@@ -192,16 +192,6 @@ class RunLengthGrid:
                 raise ValueError("location must be finite and scale positive and finite")
         for j in range(series):
             start_grid(self._runs, self._births, j, self._counters, self._scalars, settings)
-
-    @property
-    def hazard(self) -> float:
-        """Probability of a change after any observation."""
-        return float(self._settings[HAZARD])
-
-    @property
-    def max_run(self) -> int:
-        """Longest run length."""
-        return int(self._settings[MAX_RUN])
 
     @property
     def resolution(self) -> int:
@@ -224,12 +214,7 @@ class RunLengthGrid:
         ValueError
             If the shapes differ or a series does not exist; then nothing has been taken.
         """
-        x = np.ascontiguousarray(values, np.float64)
-        named = self._panel_order if index is None else np.ascontiguousarray(index, np.int64)
-        if x.ndim != 1 or named.shape != x.shape:
-            raise ValueError(f"values and index must be of one length, got {x.shape} and {named.shape}")
-        if index is not None and named.size and (named.min() < 0 or named.max() >= self.series):
-            raise ValueError(f"index names a series outside 0..{self.series - 1}")
+        x, named = self._tick(values, index)
         update_grid(
             x,
             named,
@@ -243,14 +228,6 @@ class RunLengthGrid:
             self._table,
             self._scratch,
         )
-
-    def observations(self) -> IntArray:
-        """Number of finite observations of each series, of shape (series,)."""
-        return self._counters[:, COUNT].copy()
-
-    def detecting(self) -> NDArray[np.bool_]:
-        """Whether each series is past its warm-up, of shape (series,)."""
-        return np.equal(self._counters[:, DETECTING], 1)
 
     def probability_at_most(self, k: int) -> FloatArray:
         """P(r <= k) of each series, of shape (series,); 0 during the warm-up.

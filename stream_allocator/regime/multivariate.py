@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_allocator.regime.likelihood import FloatArray, IntArray
+from stream_allocator.regime.elementary import FloatArray, IntArray, serial_sum
 from stream_allocator.regime.multivariate_kernel import (
     CORRELATION,
     COUNT,
@@ -44,7 +44,6 @@ from stream_allocator.regime.multivariate_kernel import (
     WARMUP,
     anchor_row,
     hazard_probabilities,
-    total,
 )
 from stream_allocator.regime.multivariate_prior import hazard_table, prior_frame, run_tables, sample_moments
 from stream_allocator.regime.multivariate_step import average_moments, observe, rebase, set_prior, warm_up
@@ -239,7 +238,7 @@ class MultivariateRunLength:
         if k < 0:
             raise ValueError(f"a run length is not negative, got k={k}")
         first, end = self._counters[FIRST], self._counters[END]  # both 0 during the warm-up
-        return min(float(total(self._runs[PROBABILITY, max(first, end - 1 - k) : end])), 1.0)
+        return min(float(serial_sum(self._runs[PROBABILITY, max(first, end - 1 - k) : end])), 1.0)
 
     def map_run_length(self) -> int:
         """Most probable run length r >= 1, of equals the longest; as in `RunLengthPanel`."""
@@ -249,7 +248,7 @@ class MultivariateRunLength:
     def expected_run_length(self) -> float:
         """Posterior mean of the run length (up to ``max_run``)."""
         lengths, probabilities = self._seen()
-        return float(total(probabilities * lengths))
+        return float(serial_sum(probabilities * lengths))
 
     def hazard_posterior(self) -> tuple[FloatArray, FloatArray]:
         """The candidate hazards and their posterior probabilities, each of shape (M,), summed over runs."""
@@ -260,7 +259,7 @@ class MultivariateRunLength:
     def expected_hazard(self) -> float:
         """Posterior mean of the hazard."""
         hazards, probabilities = self.hazard_posterior()
-        return float(total(hazards * probabilities))
+        return float(serial_sum(hazards * probabilities))
 
     def survivor_weights(self, length: int) -> FloatArray:
         """Weight of each of the last observations in the present segment's moments, newest first.
@@ -286,13 +285,13 @@ class MultivariateRunLength:
             by_length = np.zeros(max(int(lengths[0]), length))
             by_length[lengths - 1] = probabilities / lengths
             out[:] = np.cumsum(by_length[::-1])[::-1][:length]
-            out /= total(out)
+            out /= serial_sum(out)
         return out
 
     def effective_sample_size(self) -> float:
         """1 / sum_a omega_a^2 over the survivor weights; 0 before the first observation."""
         omega = self.survivor_weights(self.max_run)
-        squares = float(total(omega * omega))
+        squares = float(serial_sum(omega * omega))
         return 1.0 / squares if squares > 0.0 else 0.0
 
     def segment_mean(self) -> FloatArray:
@@ -321,10 +320,10 @@ class MultivariateRunLength:
                 self._runs, self._counters, self._frame, self._tables[HALF_DEGREES], mean, covariance
             )
         factor, deviation = self._frame[CORRELATION:], self._frame[SCALE]
-        turned = np.array([total(row * mean) for row in factor])
+        turned = np.array([serial_sum(row * mean) for row in factor])
         mean = self._frame[REFERENCE] + deviation * turned
-        half = np.array([[total(row * column) for column in covariance] for row in factor])
-        whole = np.array([[total(row * other) for other in factor] for row in half])
+        half = np.array([[serial_sum(row * column) for column in covariance] for row in factor])
+        whole = np.array([[serial_sum(row * other) for other in factor] for row in half])
         return mean, deviation[:, None] * whole * deviation
 
     def log_evidence(self) -> float:

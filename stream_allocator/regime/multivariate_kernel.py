@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from stream_allocator.regime.elementary import FloatArray, exp, in_place, log
+from stream_allocator.regime.elementary import FloatArray, exp, in_place, log, serial_sum
 
 # Rows of the runs; then d rows of the mean, d (d + 1) / 2 of the factor, and one anchor for each hazard
 WEIGHT, PULL, PROBABILITY, MEAN = 0, 1, 2, 3
@@ -86,21 +86,6 @@ def largest(x: FloatArray) -> float:
     for i in range(whole, x.size):
         a = max(a, x[i])
     return max(max(a, b), max(c, d))
-
-
-@in_place
-def total(x: FloatArray) -> float:
-    """Sum in a fixed order, in four chains."""
-    a = b = c = d = 0.0
-    whole = x.size // 4 * 4
-    for i in range(0, whole, 4):
-        a += x[i]
-        b += x[i + 1]
-        c += x[i + 2]
-        d += x[i + 3]
-    for i in range(whole, x.size):
-        a += x[i]
-    return (a + b) + (c + d)
 
 
 @in_place
@@ -260,7 +245,7 @@ def common_weight(
     for h in range(live):
         square[h] = (outlier_df + dimension) / (outlier_df + square[h])
     multiply(runs[PROBABILITY, first:end], square)
-    return total(square)
+    return serial_sum(square)
 
 
 @in_place
@@ -339,7 +324,7 @@ def weigh(
         top = largest(level)
         for h in range(live):
             level[h] = exp(max(level[h] - top, NEGLIGIBLE))
-        mass = total(level)
+        mass = serial_sum(level)
         hazards[LOG_EVIDENCE, m] = top + log(mass) - survival
         hazards[MASS, m] = mass
     evidence = log_total(hazards[LOG_EVIDENCE])

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stream_allocator.regime.likelihood import FloatArray, compiled, log, log_gamma_excess
+from stream_allocator.regime.elementary import FloatArray, compiled, log
+from stream_allocator.regime.likelihood import log_gamma_excess
 from stream_allocator.regime.multivariate_kernel import (
     CORRELATION,
     HALF_DEGREES,

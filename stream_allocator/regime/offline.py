@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from stream_allocator.regime.likelihood import FloatArray, IntArray, compiled, exp, log
+from stream_allocator.regime.elementary import FloatArray, IntArray, compiled, exp, log
 
 # A residual below this share of the largest value is rounding: the series is its own line and tells nothing.
 ROUNDING = 1e-13

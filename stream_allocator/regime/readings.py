@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stream_allocator.regime.elementary import LN2, FloatArray, IntArray
 from stream_allocator.regime.kernel import (
@@ -32,15 +32,12 @@ from stream_allocator.regime.reductions import (
 )
 
 
-class RunLengthReadings:
-    """The posterior over the present run length of each series of a panel, to be read."""
+class SeriesPanel:
+    """Independent series, each in its warm-up or detecting."""
 
     series: int
     _settings: FloatArray
-    _runs: FloatArray
     _counters: IntArray
-    _scalars: FloatArray
-    _recent: FloatArray
 
     @property
     def hazard(self) -> float:
@@ -59,6 +56,24 @@ class RunLengthReadings:
     def detecting(self) -> NDArray[np.bool_]:
         """Whether each series is past its warm-up, of shape (series,)."""
         return np.equal(self._counters[:, DETECTING], 1)
+
+    def _tick(self, values: ArrayLike, index: ArrayLike | None) -> tuple[FloatArray, IntArray]:
+        """One tick, checked: observations and their series; without an index the whole panel."""
+        x = np.ascontiguousarray(values, np.float64)
+        named = np.arange(self.series) if index is None else np.ascontiguousarray(index, np.int64)
+        if x.ndim != 1 or named.shape != x.shape:
+            raise ValueError(f"values and index must be of one length, got {x.shape} and {named.shape}")
+        if index is not None and named.size and (named.min() < 0 or named.max() >= self.series):
+            raise ValueError(f"index names a series outside 0..{self.series - 1}")
+        return x, named
+
+
+class RunLengthReadings(SeriesPanel):
+    """The posterior over the present run length of each series of a panel, to be read."""
+
+    _runs: FloatArray
+    _scalars: FloatArray
+    _recent: FloatArray
 
     def probability_at_most(self, k: int) -> FloatArray:
         """P(r <= k) of each series, of shape (series,); 0 during the warm-up.

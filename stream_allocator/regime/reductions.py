@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from stream_allocator.regime.elementary import FloatArray, IntArray, compiled
+from stream_allocator.regime.elementary import FloatArray, IntArray, compiled, in_place, serial_sum
 from stream_allocator.regime.kernel import (
     ALPHA0,
     COUNT,
@@ -22,30 +22,22 @@ from stream_allocator.regime.kernel import (
 from stream_allocator.regime.passes import MEAN, RATE, WEIGHT
 
 
-@compiled
-def serial_sum(x: FloatArray) -> float:
-    """Sum in a fixed order, in four chains, so that the processor need not wait for one."""
-    a = b = c = d = 0.0
-    whole = x.size // 4 * 4
-    for i in range(0, whole, 4):
-        a += x[i]
-        b += x[i + 1]
-        c += x[i + 2]
-        d += x[i + 3]
-    for i in range(whole, x.size):
-        a += x[i]
-    return (a + b) + (c + d)
+@in_place
+def mass_of(j: int, k: int, runs: FloatArray, counters: IntArray, scalars: FloatArray) -> float:
+    """P(run length <= k) of one series, 0 during its warm-up."""
+    if counters[j, DETECTING] == 0:
+        return 0.0
+    end = counters[j, END]
+    begin = max(counters[j, FIRST], end - 1 - k)
+    mass: float = scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end])
+    return min(mass, 1.0)
 
 
 @compiled
 def mass_at_most(k: int, runs: FloatArray, counters: IntArray, scalars: FloatArray, out: FloatArray) -> None:
     """P(run length <= k) of each series that detects, else 0."""
     for j in range(out.size):
-        out[j] = 0.0
-        if counters[j, DETECTING] == 1:
-            end = counters[j, END]
-            begin = max(counters[j, FIRST], end - 1 - k)
-            out[j] = min(scalars[j, SHARE] * serial_sum(runs[j, WEIGHT, begin:end]), 1.0)
+        out[j] = mass_of(j, k, runs, counters, scalars)
 
 
 @compiled
