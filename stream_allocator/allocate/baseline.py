@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from stream_allocator.allocate.limits import holding_interval
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.projection import project
 from stream_allocator.allocate.robust import covariance, volatility
@@ -92,14 +93,16 @@ def static_weights(program: Program, kind: BaselineKind) -> Array:
     sigma = covariance(program)
     shape = inverse_volatility(sigma) if kind == "inverse_volatility" else equal_risk_contribution(sigma)
 
+    lower, upper = holding_interval(program)
+
     def scaled(level: float) -> Array:
-        weights: Array = np.clip(level * shape, program.lower, program.upper)
+        weights: Array = np.clip(level * shape, lower, upper)
         return weights
 
     def level_where(enough: float) -> float:
         """The level at which the weights add up to ``enough``, or all of them are at the box's end."""
         low, high = 0.0, 1.0
-        while scaled(high).sum() < enough and (high * shape < program.upper).any() and high < 1e12:
+        while scaled(high).sum() < enough and (high * shape < upper).any() and high < 1e12:
             high *= 2.0
         for _ in range(200):
             middle = 0.5 * (low + high)

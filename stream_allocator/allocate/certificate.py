@@ -8,11 +8,11 @@ one small minimum for each asset.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream_allocator.allocate.limits import linear_rows, trade_interval, worst_violation
+from stream_allocator.allocate.limits import rows_of, trade_interval, worst_violation
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import gradient, kink, root_terms
 from stream_allocator.allocate.terms import objective
@@ -49,10 +49,11 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lagrangian:
-    """The linearised Lagrangian: slope'v + sum price_i |v_i - w0_i| + constant, over lower <= v <= upper."""
+    """slope'v + sum price_i |v_i - w0_i| + sum size_price_i |v_i| + constant, over lower <= v <= upper."""
 
     slope: Array
     price: Array
+    size_price: Array
     constant: float
     lower: Array
     upper: Array
@@ -66,8 +67,8 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
     program : Program
     weights : (n,) array
     multipliers : mapping of str to float
-        Shadow prices by the limit's name; only those of cash, groups, turnover and volatility are read,
-        negative ones count as 0.  Those of box and liquidity follow from them: see :func:`shadow_prices`.
+        Shadow prices by the limit's name; those of single assets are not read, negative ones count as 0.
+        Those of single assets follow from the others: see :func:`shadow_prices`.
 
     Returns
     -------
@@ -75,26 +76,30 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
 
     Notes
     -----
-    With g the slope of the convex part h at w, multipliers :math:`\lambda` of the rows :math:`Aw \le b`,
-    :math:`\theta` of turnover and :math:`\pi` of volatility, any v within the limits has
+    With g the slope of the convex part h at w, multipliers :math:`\lambda` of the rows
+    :math:`Aw + M|w| \le b`, :math:`\theta` of turnover, :math:`\pi` of volatility and :math:`\chi` of the
+    tracking error, any v within the limits has
 
     .. math::
-        f(v) \ge h(w) + g'(v-w) + \sum_i c_i|v_i-w^0_i| + \lambda'(Av-b)
-        + \theta(\|v-w^0\|_1-\tau) + \pi\bigl((\Sigma w)'v/\sigma(w) - V\bigr),
+        f(v) \ge{}& h(w) + g'(v-w) + \sum_i c_i|v_i-w^0_i| + \lambda'(Av + M|v| - b)
+        + \theta(\|v-w^0\|_1-\tau) \\
+        &+ \pi\bigl((\Sigma w)'v/\sigma(w) - V\bigr)
+        + \chi\bigl((\Sigma (w-\beta))'(v-\beta)/\sigma(w-\beta) - T\bigr),
 
     since :math:`\sigma(v) \ge (\Sigma w)'v/\sigma(w)` by Cauchy and Schwarz.  The right side is separable
-    and piecewise linear, so its least value over :math:`l_i \le v_i \le u_i` (box and liquidity, and no more
-    than the whole turnover for one asset) is at :math:`l_i`, :math:`u_i` or :math:`w^0_i`.
+    and piecewise linear, so its least value over :math:`l_i \le v_i \le u_i` (all limits on the asset alone,
+    and no more than the whole turnover for one asset) is at :math:`l_i`, :math:`u_i`, :math:`w^0_i` or 0.
     Where the limits contradict each other every bound is true, and this one says nothing.
     """
     lagrangian = _lagrangian(program, weights, multipliers)
-    lower, upper, slope, price = lagrangian.lower, lagrangian.upper, lagrangian.slope, lagrangian.price
-    middle = np.minimum(np.maximum(program.current, lower), upper)
-    at = np.stack([lower, middle, upper])
-    least = (slope * at + price * np.abs(at - program.current)).min(axis=0)
-    bound = lagrangian.constant + float(least.sum())
+    lower, upper = lagrangian.lower, lagrangian.upper
+    kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
+    at = np.stack([lower, *kinks, upper])
+    least = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
+    least += lagrangian.size_price * np.abs(at)
+    bound = lagrangian.constant + float(least.min(axis=0).sum())
     value = objective(program, weights)
-    down, up = _slopes(program, weights, slope, price)
+    down, up = _slopes(program, weights, lagrangian)
     can_fall = np.where(weights > lower + AT_BOUND, down, 0.0)
     can_rise = np.where(weights < upper - AT_BOUND, -up, 0.0)
     return Certificate(
@@ -115,31 +120,41 @@ def reduced_costs(program: Program, weights: Array, multipliers: Mapping[str, fl
         Fall of the Lagrangian per unit that the asset moves down, or up; 0 where that does not pay.
     """
     lagrangian = _lagrangian(program, weights, multipliers)
-    down, up = _slopes(program, weights, lagrangian.slope, lagrangian.price)
+    down, up = _slopes(program, weights, lagrangian)
     return np.maximum(down, 0.0), np.maximum(-up, 0.0)
 
 
 def shadow_prices(program: Program, weights: Array, multipliers: Mapping[str, float]) -> dict[str, float]:
-    """Shadow prices of box and liquidity, from those of the rows.
+    """Shadow prices of the limits on single assets, from those of the others.
 
     Returns
     -------
     dict of str to float
-        For each asset at a bound of its interval; where box and liquidity coincide the box has the price.
+        For each asset at an end of its interval; where several limits coincide the first of box, exit, active
+        and liquidity has the price.
     """
     below, above = reduced_costs(program, weights, multipliers)
+    least = (
+        ("lower", program.lower),
+        ("exit", -program.holding),
+        ("active", program.benchmark - program.active),
+        ("liquidity", program.current - program.trade),
+    )
+    most = (
+        ("upper", program.upper),
+        ("exit", program.holding),
+        ("active", program.benchmark + program.active),
+        ("liquidity", program.current + program.trade),
+    )
     prices: dict[str, float] = {}
-    for i, asset in enumerate(program.assets):
-        room = program.trade[i]
-        if weights[i] <= program.lower[i] + AT_BOUND:
-            prices[f"lower[{asset}]"] = float(below[i])
-        elif weights[i] <= program.current[i] - room + AT_BOUND:
-            prices[f"liquidity[{asset}]"] = float(below[i])
-        if weights[i] >= program.upper[i] - AT_BOUND:
-            prices[f"upper[{asset}]"] = float(above[i])
-        elif weights[i] >= program.current[i] + room - AT_BOUND:
-            name = f"liquidity[{asset}]"
-            prices[name] = max(prices.get(name, 0.0), float(above[i]))
+    for sense, ends, worth in ((1.0, least, below), (-1.0, most, above)):
+        taken = np.zeros(len(weights), dtype=bool)
+        for name, end in ends:
+            there = (sense * (weights - end) <= AT_BOUND) & ~taken
+            taken |= there
+            for i in np.flatnonzero(there):
+                key = f"{name}[{program.assets[i]}]"
+                prices[key] = max(prices.get(key, 0.0), float(worth[i]))
     return prices
 
 
@@ -151,26 +166,42 @@ def _lagrangian(program: Program, weights: Array, multipliers: Mapping[str, floa
         -float(program.mean @ weights)
         + at.k * at.sigma
         + 0.5 * program.risk_aversion * (at.sigma + at.r * at.norm) ** 2
+        + at.g * at.norm
         + float(program.quadratic_cost @ (trade * trade))
     )
     constant = smooth - float(slope @ weights)
-    rows = linear_rows(program)
+
+    def price_of(name: str, cap: float) -> float:
+        return max(0.0, multipliers.get(name, 0.0)) if np.isfinite(cap) else 0.0
+
+    rows = rows_of(program)
     prices = np.array([max(0.0, multipliers.get(name, 0.0)) for name in rows.names])
     slope = slope + prices @ rows.normals
     constant -= float(prices @ rows.bounds)
-    theta = max(0.0, multipliers.get("turnover", 0.0)) if np.isfinite(program.turnover) else 0.0
+    theta = price_of("turnover", program.turnover)
     constant -= theta * program.turnover if theta > 0.0 else 0.0
-    pi = max(0.0, multipliers.get("volatility", 0.0)) if np.isfinite(program.volatility) else 0.0
+    pi = price_of("volatility", program.volatility)
     if pi > 0.0:
         constant -= pi * program.volatility
         if at.sigma > 0.0:
             slope = slope + (pi / at.sigma) * at.marginal
-    price = program.linear_cost + theta
-    lower, upper = _interval(program)
+    chi = price_of("tracking", program.tracking)
+    if chi > 0.0:
+        constant -= chi * program.tracking
+        away = root_terms(program, weights - program.benchmark)
+        if away.sigma > 0.0:
+            pull = (chi / away.sigma) * away.marginal
+            slope = slope + pull
+            constant -= float(pull @ program.benchmark)
+    lagrangian = _Lagrangian(
+        slope, program.linear_cost + theta, prices @ rows.magnitudes, constant, *_interval(program)
+    )
     size = kink(program, at) + (pi if at.sigma == 0.0 else 0.0)
-    if size > 0.0:
-        slope = slope + _subgradient(program, weights, slope, price, lower, upper, size)
-    return _Lagrangian(slope, price, constant, lower, upper)
+    ball = at.g if at.norm == 0.0 else 0.0
+    if size > 0.0 or ball > 0.0:
+        steepest = _subgradient(program, weights, lagrangian, size, ball)
+        lagrangian = replace(lagrangian, slope=slope + steepest)
+    return lagrangian
 
 
 def _interval(program: Program) -> tuple[Array, Array]:
@@ -180,39 +211,35 @@ def _interval(program: Program) -> tuple[Array, Array]:
     return np.minimum(lower, upper), np.maximum(lower, upper)
 
 
-def _slopes(program: Program, weights: Array, slope: Array, price: Array) -> tuple[Array, Array]:
+def _slopes(program: Program, weights: Array, lagrangian: _Lagrangian) -> tuple[Array, Array]:
     """Left and right derivative of the separable Lagrangian at ``weights``."""
-    down = slope + np.where(weights > program.current, price, -price)
-    up = slope + np.where(weights >= program.current, price, -price)
+    slope, price, size = lagrangian.slope, lagrangian.price, lagrangian.size_price
+    down = slope + np.where(weights > program.current, price, -price) + np.where(weights > 0.0, size, -size)
+    up = slope + np.where(weights >= program.current, price, -price) + np.where(weights >= 0.0, size, -size)
     return down, up
 
 
 def _subgradient(
-    program: Program,
-    weights: Array,
-    slope: Array,
-    price: Array,
-    lower: Array,
-    upper: Array,
-    size: float,
+    program: Program, weights: Array, lagrangian: _Lagrangian, size: float, ball: float
 ) -> Array:
-    """A subgradient ``size * Sigma x`` of size * sigma where sigma = 0, one that leaves little to gain.
+    """A subgradient of ``size * sigma + ball * norm`` where both are 0, one that leaves little to gain.
 
-    The steepest direction x of the rest solves min 1/2 size x'Sigma x + (its directional slope), over the
-    directions that each asset can move in; if sigma(x) <= 1 nothing is to be gained, otherwise x is scaled
-    back to 1 and a gain remains.  Any x with sigma(x) <= 1 gives a valid bound.
+    The steepest direction x of the rest solves min 1/2 (size x'Sigma x + ball x'x) + (its directional slope),
+    over the directions that each asset can move in.  If sigma(x) <= 1 and norm(x) <= 1 nothing is to be
+    gained; otherwise x is scaled back and a gain remains.  Any such x gives a valid bound.
     """
     f, d = program.factors, program.idiosyncratic
-    curvature = size * (np.einsum("ij,ij->i", f, f) + d)
-    down, up = _slopes(program, weights, slope, price)
-    can_fall, can_rise = weights > lower + AT_BOUND, weights < upper - AT_BOUND
+    curvature = size * (np.einsum("ij,ij->i", f, f) + d) + ball
+    down, up = _slopes(program, weights, lagrangian)
+    can_fall = weights > lagrangian.lower + AT_BOUND
+    can_rise = weights < lagrangian.upper - AT_BOUND
     x = np.zeros_like(weights)
     y = np.zeros(f.shape[1])
     moving = np.flatnonzero((curvature > 0.0) & (can_fall | can_rise))
     for _ in range(1000):  # coordinate descent: the problem is convex and its kinks are separable
         largest = 0.0
         for i in moving:
-            pull = size * (float(f[i] @ y) + d[i] * x[i]) - curvature[i] * x[i]
+            pull = size * (float(f[i] @ y) + d[i] * x[i]) + (ball - curvature[i]) * x[i]
             new = 0.0
             if can_rise[i] and -(pull + up[i]) > 0.0:
                 new = -(pull + up[i]) / curvature[i]
@@ -228,4 +255,5 @@ def _subgradient(
     y = f.T @ x
     sigma = float(np.sqrt(y @ y + x @ (d * x)))
     marginal: Array = f @ y + d * x
-    return marginal * (size / max(1.0, sigma))
+    norm = float(np.sqrt(x @ x))
+    return marginal * (size / max(1.0, sigma)) + x * (ball / max(1.0, norm))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linprog
 
-from stream_allocator.allocate.limits import linear_rows, trade_interval
+from stream_allocator.allocate.limits import rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = ["Infeasible", "check_limits", "least_violation"]
@@ -62,7 +62,7 @@ def check_limits(program: Program) -> None:
             ("turnover", *names),
             f"coming back into the box needs turnover {needed:.6g}, allowed is {program.turnover:.6g}",
         )
-    rows = linear_rows(program)
+    rows = rows_of(program)
     for name, normal, bound in zip(rows.names, rows.normals, rows.bounds, strict=True):
         least = float(np.where(normal > 0.0, lower, upper) @ normal)
         if least > bound + TOLERANCE:
@@ -113,7 +113,7 @@ def least_violation(program: Program) -> tuple[float, Array, tuple[str, ...]]:
         a fault of the solver.
     """
     n = len(program.assets)
-    rows = linear_rows(program)
+    rows = rows_of(program)
     m = len(rows.names)
     w0, eye = program.current, np.eye(n)
     # variables: up, down, slack of lower, of upper, of rows

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 
-from stream_allocator.allocate.limits import linear_rows, trade_interval
+from stream_allocator.allocate.limits import rows_of, trade_interval
 from stream_allocator.allocate.majorise import SequenceAnswer
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import covariance, gradient, hessian, kink, root_terms
@@ -72,7 +72,7 @@ class _ActiveSet:
     def __init__(self, program: Program, start: SequenceAnswer) -> None:
         self._program = program
         self._sigma = covariance(program)
-        self._rows = linear_rows(program)
+        self._rows = rows_of(program)
         self._names = (*self._rows.names, "turnover", "volatility")
         self._turnover, self._volatility = len(self._rows.names), len(self._rows.names) + 1
         self._lower, upper = trade_interval(program)

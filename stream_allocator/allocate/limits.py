@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator.allocate.program import Array, Program
-from stream_allocator.allocate.robust import volatility
+from stream_allocator.allocate.robust import tracking_error, volatility
 from stream_allocator.events import LimitState
 
 __all__ = [
     "Limit",
     "Rows",
+    "holding_interval",
     "limit_states",
     "limits_of",
-    "linear_rows",
+    "rows_of",
     "trade_interval",
     "values",
     "violations",
@@ -31,12 +32,18 @@ Kind = Literal[
     "box_lower",
     "box_upper",
     "liquidity",
+    "exit",
+    "active",
     "cash_lower",
     "cash_upper",
     "group_lower",
     "group_upper",
+    "group_long",
+    "group_gross",
+    "gross",
     "turnover",
     "volatility",
+    "tracking",
 ]
 
 # A limit binds where its value is this near to its bound; published answers are exact to 1e-12.
@@ -52,8 +59,10 @@ class Limit:
     name : str
         As published: ``upper[AAPL]``, ``group_upper[tech]``, ``turnover``.
     kind : str
-        Of an asset ``box_lower``, ``box_upper``, ``liquidity``; of a group ``group_lower``, ``group_upper``;
-        of the portfolio ``cash_lower``, ``cash_upper``, ``turnover``, ``volatility``.
+        Of an asset ``box_lower``, ``box_upper``, ``liquidity`` (its trade), ``exit`` (its holding),
+        ``active`` (its distance from the benchmark); of a group ``group_lower``, ``group_upper``,
+        ``group_long``, ``group_gross``; of the portfolio ``cash_lower``, ``cash_upper``, ``gross``,
+        ``turnover``, ``volatility``, ``tracking``.  Net exposure is 1 - cash.
     scope : str
         The asset or group; empty for the portfolio.
     bound : float
@@ -79,7 +88,8 @@ class Limit:
 def limits_of(program: Program) -> tuple[Limit, ...]:
     """All limits with a finite bound, in their one fixed order.
 
-    Box (lower then upper, by asset), liquidity, cash, groups, turnover, volatility.
+    Box (lower then upper, by asset), liquidity, exit, active, cash, groups, gross, turnover, volatility,
+    tracking.
     """
     found: list[Limit] = []
 
@@ -89,46 +99,71 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
             scale = width if math.isfinite(width) and width > 0.0 else 1.0
             found.append(Limit(name, kind, scope, float(bound), sense, index, float(scale)))
 
-    lower, upper, trade = program.lower.tolist(), program.upper.tolist(), program.trade.tolist()
+    lower, upper = program.lower.tolist(), program.upper.tolist()
     for i, a in enumerate(program.assets):
         add("box_lower", a, lower[i], -1.0, i, upper[i] - lower[i])
     for i, a in enumerate(program.assets):
         add("box_upper", a, upper[i], 1.0, i, upper[i] - lower[i])
-    for i, a in enumerate(program.assets):
-        add("liquidity", a, trade[i], 1.0, i, trade[i])
+    of_assets: tuple[tuple[Kind, Array], ...] = (
+        ("liquidity", program.trade),
+        ("exit", program.holding),
+        ("active", program.active),
+    )
+    for kind, bounds in of_assets:
+        for i, (a, bound) in enumerate(zip(program.assets, bounds.tolist(), strict=True)):
+            add(kind, a, bound, 1.0, i, bound)
     cash = program.cash_upper - program.cash_lower
     add("cash_lower", "", program.cash_lower, -1.0, -1, cash)
     add("cash_upper", "", program.cash_upper, 1.0, -1, cash)
     for j, g in enumerate(program.groups):
         add("group_lower", g.name, g.lower, -1.0, j, g.upper - g.lower)
         add("group_upper", g.name, g.upper, 1.0, j, g.upper - g.lower)
-    add("turnover", "", program.turnover, 1.0, -1, program.turnover)
-    add("volatility", "", program.volatility, 1.0, -1, program.volatility)
+        add("group_long", g.name, g.long, 1.0, j, g.long)
+        add("group_gross", g.name, g.gross, 1.0, j, g.gross)
+    of_portfolio: tuple[tuple[Kind, float], ...] = (
+        ("gross", program.gross),
+        ("turnover", program.turnover),
+        ("volatility", program.volatility),
+        ("tracking", program.tracking),
+    )
+    for kind, bound in of_portfolio:
+        add(kind, "", bound, 1.0, -1, bound)
     return tuple(found)
 
 
 def values(program: Program, weights: Array, which: tuple[Limit, ...]) -> Array:
     """The value of each limit at ``weights``, in the order of ``which``."""
     trade = np.abs(weights - program.current)
-    portfolio = {
-        "cash": 1.0 - float(weights.sum()),
+    of_assets = {
+        "box_lower": weights,
+        "box_upper": weights,
+        "liquidity": trade,
+        "exit": np.abs(weights),
+        "active": np.abs(weights - program.benchmark),
+    }
+    cash = 1.0 - float(weights.sum())
+    of_portfolio = {
+        "cash_lower": cash,
+        "cash_upper": cash,
+        "gross": float(np.abs(weights).sum()),
         "turnover": float(trade.sum()),
         "volatility": volatility(program, weights),
+        "tracking": tracking_error(program, weights),
     }
-    sums = [float(weights[list(g.members)].sum()) for g in program.groups]
+    members = [weights[list(g.members)] for g in program.groups]
 
     def value(limit: Limit) -> float:
+        if limit.kind in of_assets:
+            return float(of_assets[limit.kind][limit.index])
         match limit.kind:
-            case "box_lower" | "box_upper":
-                return float(weights[limit.index])
-            case "liquidity":
-                return float(trade[limit.index])
             case "group_lower" | "group_upper":
-                return sums[limit.index]
-            case "cash_lower" | "cash_upper":
-                return portfolio["cash"]
+                return float(members[limit.index].sum())
+            case "group_long":
+                return float(np.maximum(members[limit.index], 0.0).sum())
+            case "group_gross":
+                return float(np.abs(members[limit.index]).sum())
             case _:
-                return portfolio[limit.kind]
+                return of_portfolio[limit.kind]
 
     return np.array([value(limit) for limit in which])
 
@@ -153,47 +188,74 @@ def _excess(which: tuple[Limit, ...], value: Array) -> Array:
 
 
 def trade_interval(program: Program) -> tuple[Array, Array]:
-    """Box and liquidity together, as one interval for every weight; crossed where the two clash."""
-    lower = np.maximum(program.lower, program.current - program.trade)
-    upper = np.minimum(program.upper, program.current + program.trade)
+    """Every limit on a single asset together, as one interval for its weight; crossed where they clash."""
+    lower, upper = holding_interval(program)
+    return (
+        np.maximum(lower, program.current - program.trade),
+        np.minimum(upper, program.current + program.trade),
+    )
+
+
+def holding_interval(program: Program) -> tuple[Array, Array]:
+    """Box, exit and active limits: what an asset's weight may be, however it gets there."""
+    lower = np.maximum(np.maximum(program.lower, -program.holding), program.benchmark - program.active)
+    upper = np.minimum(np.minimum(program.upper, program.holding), program.benchmark + program.active)
     return lower, upper
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """The linear limits on sums of weights, as rows ``normals @ w <= bounds``.
+    """The limits on sums, as rows ``normals @ w + magnitudes @ |w| <= bounds``.
 
     Attributes
     ----------
     names : tuple of str
         Of the limits.
+    kinds : tuple of str
+        Of the limits.
     normals : (m, n) array
-        Entries -1, 0 and 1.
+        Entries -1, 0, 1, and 1/2 where only what is long counts: max(w, 0) = (w + |w|)/2.
+    magnitudes : (m, n) array
+        Entries 0, 1/2 and 1.
     bounds : (m,) array
         Signed like the normals.
     """
 
     names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     normals: Array
+    magnitudes: Array
     bounds: Array
+
+    def values(self, weights: Array) -> Array:
+        """The left sides at ``weights``, shape (m,)."""
+        value: Array = self.normals @ weights + self.magnitudes @ np.abs(weights)
+        return value
 
 
 @lru_cache(maxsize=16)
-def linear_rows(program: Program) -> Rows:
-    """Cash and groups as rows; a pair of bounds on one sum stands next to each other."""
-    rows = [limit for limit in limits_of(program) if limit.kind.startswith(("cash", "group"))]
-    normals = np.zeros((len(rows), len(program.assets)))
-    bounds = np.empty(len(rows))
+def rows_of(program: Program) -> Rows:
+    """Cash, groups and gross as rows; a pair of bounds on one sum stands next to each other."""
+    rows = [limit for limit in limits_of(program) if limit.kind.startswith(("cash", "group", "gross"))]
+    n = len(program.assets)
+    normals, magnitudes, bounds = np.zeros((len(rows), n)), np.zeros((len(rows), n)), np.empty(len(rows))
     for j, limit in enumerate(rows):
-        if limit.kind.startswith("cash"):  # cash = 1 - sum(w)
-            normals[j] = -limit.sense
-            bounds[j] = limit.sense * (limit.bound - 1.0)
-        else:
-            normals[j, list(program.groups[limit.index].members)] = limit.sense
-            bounds[j] = limit.sense * limit.bound
-    normals.setflags(write=False)
-    bounds.setflags(write=False)
-    return Rows(tuple(limit.name for limit in rows), normals, bounds)
+        bounds[j] = limit.sense * limit.bound
+        members = list(program.groups[limit.index].members) if limit.index >= 0 else list(range(n))
+        match limit.kind:
+            case "cash_lower" | "cash_upper":  # cash = 1 - sum(w)
+                normals[j] = -limit.sense
+                bounds[j] -= limit.sense
+            case "group_long":
+                normals[j, members] = magnitudes[j, members] = 0.5
+            case "group_gross" | "gross":
+                magnitudes[j, members] = 1.0
+            case _:
+                normals[j, members] = limit.sense
+    for array in (normals, magnitudes, bounds):
+        array.setflags(write=False)
+    names, kinds = tuple(limit.name for limit in rows), tuple(limit.kind for limit in rows)
+    return Rows(names, kinds, normals, magnitudes, bounds)
 
 
 def limit_states(

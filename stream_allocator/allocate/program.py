@@ -30,7 +30,7 @@ class ProgramError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Bounds on the sum of some weights.
+    """Bounds on some assets together; infinite where there is none.
 
     Attributes
     ----------
@@ -39,13 +39,19 @@ class Group:
     members : tuple of int
         Positions in ``Program.assets``, each at most once.
     lower, upper : float
-        lower <= sum of the members' weights <= upper; infinite where there is no bound.
+        Of the net weight: lower <= sum w_i <= upper.
+    long : float
+        Cap on what is held long: sum max(w_i, 0) <= long.
+    gross : float
+        Cap on the gross weight: sum |w_i| <= gross.
     """
 
     name: str
     members: tuple[int, ...]
-    lower: float
-    upper: float
+    lower: float = -math.inf
+    upper: float = math.inf
+    long: float = math.inf
+    gross: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,11 +61,11 @@ class Program:
     .. math::
         \min_w\; -\mu'w + \kappa\sqrt{w'\Omega w}
         + \frac{\gamma}{2}\bigl(\sqrt{w'\Sigma w} + \sqrt{\delta}\,\|w\|_2\bigr)^2
+        + \alpha\sqrt{w'\Sigma w} + \sqrt{\delta}\sqrt{1 + \alpha^2}\,\|w\|_2
         + \sum_i c_i |w_i - w^0_i| + \sum_i q_i (w_i - w^0_i)^2
 
-    with :math:`\Sigma = FF' + \mathrm{diag}(d)` and :math:`\Omega = \Sigma/\text{mean\_evidence}`, subject to
-    the box, cash :math:`1 - \sum_i w_i` in its interval, groups, :math:`\sum_i|w_i - w^0_i| \le \tau`,
-    :math:`|w_i - w^0_i| \le \text{trade}_i` and :math:`\sqrt{w'\Sigma w} \le` volatility.
+    with :math:`\Sigma = FF' + \mathrm{diag}(d)`, :math:`\Omega = \Sigma/\text{mean\_evidence}` and the second
+    line only where :math:`\alpha > 0`.  The limits are defined in :mod:`stream_allocator.allocate.limits`.
 
     Attributes
     ----------
@@ -74,9 +80,10 @@ class Program:
     current : (n,) array
         The weights held, w0.
     risk_aversion : float
-        gamma > 0.
+        gamma >= 0: the price of the worst variance over a Wasserstein-2 ball.  0 only where
+        ``deviation_aversion`` is positive.
     radius : float
-        delta >= 0, the squared Wasserstein-2 radius: its root multiplies the norm of w.
+        delta >= 0, the squared radius of the ball: its root multiplies the norm of w.
     mean_ambiguity : float
         kappa >= 0, in standard errors of the mean.
     mean_evidence : float
@@ -95,6 +102,20 @@ class Program:
         Largest trade that liquidity allows, >= 0, infinity where volume is unknown.
     volatility : float
         Cap on sqrt(w' Sigma w), > 0, or infinity.
+    gross : float
+        Cap on sum |w_i|, >= 0, or infinity.
+    holding : (n,) array, optional
+        Largest holding that liquidity lets one leave in time: |w_i| <= holding_i; infinite by default.
+    benchmark : (n,) array, optional
+        b, the weights that are tracked; zero by default.
+    active : (n,) array, optional
+        Cap on |w_i - b_i|; infinite by default.
+    tracking : float
+        Cap on the tracking error sqrt((w - b)' Sigma (w - b)), > 0, or infinity.
+    deviation_aversion : float
+        alpha >= 0: the price of the worst standard deviation and mean over a Gelbrich ball, the set of all
+        distributions whose mean and covariance are that near to the estimates (Nguyen, Shafieezadeh-Abadeh,
+        Filipovic & Kuhn 2021).
 
     Raises
     ------
@@ -125,6 +146,12 @@ class Program:
     turnover: float
     trade: Array
     volatility: float
+    gross: float = math.inf
+    holding: Array = None  # type: ignore[assignment]  # an array once made
+    benchmark: Array = None  # type: ignore[assignment]
+    active: Array = None  # type: ignore[assignment]
+    tracking: float = math.inf
+    deviation_aversion: float = 0.0
 
     def __post_init__(self) -> None:
         assets = tuple(self.assets)
@@ -134,6 +161,9 @@ class Program:
         if len(set(assets)) != len(assets):
             twice = sorted({a for a in assets if assets.count(a) > 1})
             raise ProgramError("assets", f"names must be unique, repeated: {', '.join(twice)}")
+        for name, value in (("holding", math.inf), ("benchmark", 0.0), ("active", math.inf)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(assets), value))
         self._arrays(len(assets))
         self._scalars()
         crossed = np.flatnonzero(self.lower > self.upper)
@@ -149,7 +179,8 @@ class Program:
         self._check_groups(len(assets))
 
     def _arrays(self, n: int) -> None:
-        nonnegative = {"idiosyncratic", "linear_cost", "quadratic_cost", "trade"}
+        unbounded = {"trade", "holding", "active"}
+        nonnegative = {"idiosyncratic", "linear_cost", "quadratic_cost", *unbounded}
         for field in fields(self):
             if field.type != "Array":
                 continue
@@ -159,12 +190,12 @@ class Program:
             if not shape_is_right:
                 wanted = f"({n}, k)" if name == "factors" else f"({n},)"
                 raise ProgramError(name, f"must have shape {wanted}, got {value.shape}")
-            bad = np.isnan(value) if name == "trade" else ~np.isfinite(value)
+            bad = np.isnan(value) if name in unbounded else ~np.isfinite(value)
             if name in nonnegative:
                 bad |= value < 0.0
             if bad.any():
                 where = np.argwhere(bad)[0]
-                kind = "not NaN" if name == "trade" else "finite"
+                kind = "not NaN" if name in unbounded else "finite"
                 sign = " and not negative" if name in nonnegative else ""
                 raise ProgramError(
                     name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
@@ -174,7 +205,8 @@ class Program:
 
     def _scalars(self) -> None:
         allowed: dict[str, tuple[str, Callable[[float], bool]]] = {
-            "risk_aversion": ("finite and positive", lambda x: math.isfinite(x) and x > 0.0),
+            "risk_aversion": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
+            "deviation_aversion": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
             "radius": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
             "mean_ambiguity": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
             "mean_evidence": ("finite and positive", lambda x: math.isfinite(x) and x > 0.0),
@@ -182,12 +214,16 @@ class Program:
             "cash_upper": ("finite", math.isfinite),
             "turnover": ("not negative, or infinity", lambda x: x >= 0.0),
             "volatility": ("positive, or infinity", lambda x: x > 0.0),
+            "gross": ("not negative, or infinity", lambda x: x >= 0.0),
+            "tracking": ("positive, or infinity", lambda x: x > 0.0),
         }
         for name, (words, holds) in allowed.items():
             value = float(getattr(self, name))
             if not holds(value):
                 raise ProgramError(name, f"must be {words}, got {value}")
             object.__setattr__(self, name, value)
+        if self.risk_aversion == 0.0 and self.deviation_aversion == 0.0:
+            raise ProgramError("risk_aversion", "must be positive where deviation_aversion is 0")
 
     def _check_groups(self, n: int) -> None:
         groups = tuple(self.groups)
@@ -205,4 +241,9 @@ class Program:
                 raise ProgramError(
                     "groups",
                     f"{group.name}: lower must not be above upper, got {group.lower} and {group.upper}",
+                )
+            if not (group.long >= 0.0 and group.gross >= 0.0):
+                raise ProgramError(
+                    "groups",
+                    f"{group.name}: long and gross must not be negative, got {group.long} and {group.gross}",
                 )

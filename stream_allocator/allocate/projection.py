@@ -1,12 +1,13 @@
-"""Nearest weights within box, cash and groups, and the safe trade towards a target."""
+"""Nearest weights within the limits on holdings, and the safe trade towards a target."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from stream_allocator.allocate.limits import linear_rows
+from stream_allocator.allocate.limits import Rows, holding_interval, rows_of
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import root_terms
 
@@ -18,23 +19,26 @@ ROUNDS = 400
 
 
 def project(program: Program, target: Array) -> Array:
-    """The nearest weights to ``target`` within box, cash and groups; turnover and liquidity do not count.
+    """The nearest weights to ``target`` within the limits on holdings and on their sums.
+
+    Those on trades, volatility and tracking error do not count.
 
     Returns
     -------
     (n,) array
         Where the limits contradict each other: some weights in the box.
     """
-    rows = linear_rows(program)
-    return _nearest(target, program.lower, program.upper, rows.normals, rows.bounds)
+    rows = rows_of(program)
+    return _nearest(target, *holding_interval(program), rows, rows.bounds)
 
 
 def towards(program: Program, target: Array) -> Array:
     """The trade from w0 towards ``target``, as far as the limits allow.
 
     Each limit is widened just so much that w0 obeys it.  The target is projected onto what is left of box,
-    liquidity, cash and groups, and the trade is shortened to fit turnover and the volatility cap.  All these
-    sets are convex and hold w0, so every limit that w0 obeys is obeyed, and no other one is broken by more.
+    liquidity and sums, and the trade is shortened to fit turnover and the caps on volatility and tracking
+    error.  All these sets are convex and hold w0, so every limit that w0 obeys is obeyed, and no other one is
+    broken by more.
 
     Parameters
     ----------
@@ -46,32 +50,36 @@ def towards(program: Program, target: Array) -> Array:
     (n,) array
     """
     w0 = program.current
-    lower, upper = np.minimum(program.lower, w0), np.maximum(program.upper, w0)
-    rows = linear_rows(program)
+    lower, upper = holding_interval(program)
+    lower, upper = np.minimum(lower, w0), np.maximum(upper, w0)
+    rows = rows_of(program)
     nearest = _nearest(
         target,
         np.maximum(lower, w0 - program.trade),
         np.minimum(upper, w0 + program.trade),
-        rows.normals,
-        np.maximum(rows.bounds, rows.normals @ w0),
+        rows,
+        np.maximum(rows.bounds, rows.values(w0)),
     )
     move = nearest - w0
     length = 1.0
     traded = float(np.abs(move).sum())
     if traded > program.turnover:
         length = program.turnover / traded
-    length = min(length, _until_cap(program, move))
+    length = min(
+        length,
+        _until_cap(program, w0, move, program.volatility),
+        _until_cap(program, w0 - program.benchmark, move, program.tracking),
+    )
     if length >= 1.0:
         return nearest
     weights: Array = np.clip(w0 + length * move, lower, upper)
     return weights
 
 
-def _until_cap(program: Program, move: Array) -> float:
-    """How far along ``move`` the volatility stays under the cap, or under w0's where that is more."""
-    w0 = program.current
-    at = root_terms(program, w0)
-    room = max(program.volatility, at.sigma)
+def _until_cap(program: Program, start: Array, move: Array, cap: float) -> float:
+    """How far from ``start`` along ``move`` sqrt(v' Sigma v) stays under the cap, or under its start."""
+    at = root_terms(program, start)
+    room = max(cap, at.sigma)
     if math.isinf(room):
         return 1.0
     a = root_terms(program, move).sigma ** 2
@@ -85,51 +93,84 @@ def _until_cap(program: Program, move: Array) -> float:
     return min(1.0, c / (b + root) if b > 0.0 else (root - b) / a)
 
 
-def _nearest(target: Array, lower: Array, upper: Array, normals: Array, bounds: Array) -> Array:
-    """Euclidean projection onto lower <= v <= upper, normals v <= bounds.
+def _nearest(target: Array, lower: Array, upper: Array, rows: Rows, bounds: Array) -> Array:
+    """Euclidean projection onto lower <= v <= upper, normals v + magnitudes |v| <= bounds.
 
-    Ascent of the dual, one row at a time and each exactly: v = clip(target - normals' price).  It converges
-    since the problem is strictly convex and its dual smooth (Hildreth 1957; Tseng 1990).
+    Ascent of the dual, one row at a time and each exactly: v is the target minus the normals' prices, shrunk
+    towards 0 by the magnitudes' prices, clipped.  It converges since the problem is strictly convex and its
+    dual smooth (Hildreth 1957; Tseng 1990).
     """
     prices = np.zeros(len(bounds))
-    shifted = np.array(target)
+    shifted, shrink = np.array(target), np.zeros(len(target))
     weights: Array = np.clip(shifted, lower, upper)
     for _ in range(ROUNDS):
         worst = 0.0
-        for j, (normal, bound) in enumerate(zip(normals, bounds, strict=True)):
-            without = shifted + prices[j] * normal
-            price = _price(without, lower, upper, normal, float(bound))
+        for j, (normal, magnitude) in enumerate(zip(rows.normals, rows.magnitudes, strict=True)):
+            without, less = shifted + prices[j] * normal, shrink - prices[j] * magnitude
+            inside = np.flatnonzero((normal != 0.0) | (magnitude != 0.0))
+            row = _Row(
+                without[inside], less[inside], lower[inside], upper[inside], normal[inside], magnitude[inside]
+            )
+            price = row.price(float(bounds[j]))
             worst = max(worst, abs(price - prices[j]))
             prices[j] = price
-            shifted = without - price * normal
-        weights = np.clip(shifted, lower, upper)
+            shifted, shrink = without - price * normal, less + price * magnitude
+        weights = _shrunk(shifted, shrink, lower, upper)
         if worst <= TOLERANCE:  # the prices, not the weights: these may rest while prices still move
             break
     return weights
 
 
-def _price(x: Array, lower: Array, upper: Array, normal: Array, bound: float) -> float:
-    """Least p >= 0 with normal'clip(x - p normal) <= bound; the left side is piecewise linear in p."""
-    inside = np.flatnonzero(normal)
-    x, sign, lower, upper = x[inside], normal[inside], lower[inside], upper[inside]
+def _shrunk(x: Array, by: Array, lower: Array, upper: Array) -> Array:
+    """argmin (v - x)^2 / 2 + by |v| over lower <= v <= upper."""
+    weights: Array = np.clip(np.sign(x) * np.maximum(np.abs(x) - by, 0.0), lower, upper)
+    return weights
 
-    def total(p: float) -> float:
-        return float(sign @ np.clip(x - p * sign, lower, upper))
 
-    if total(0.0) <= bound:
-        return 0.0
-    # the kinks: where a member meets an end of its interval
-    kinks = np.concatenate([(x - lower) * sign, (x - upper) * sign])
-    kinks = np.unique(kinks[kinks > 0.0])
-    if not kinks.size:
-        return 0.0
-    if total(float(kinks[-1])) > bound:  # all members at their ends and still above: nothing more to give
-        return float(kinks[-1])
-    low, high = -1, len(kinks) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if total(float(kinks[middle])) > bound else (low, middle)
-    start = float(kinks[low]) if low >= 0 else 0.0
-    above, end = total(start), float(kinks[high])
-    below = total(end)
-    return end if above == below else start + (end - start) * (above - bound) / (above - below)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """One row's members: its value is a falling, piecewise linear function of its price."""
+
+    x: Array
+    shrink: Array
+    lower: Array
+    upper: Array
+    normal: Array
+    magnitude: Array
+
+    def value(self, price: float) -> float:
+        """normal'v + magnitude'|v| at the members' best v for this price."""
+        v = _shrunk(
+            self.x - price * self.normal, self.shrink + price * self.magnitude, self.lower, self.upper
+        )
+        return float(self.normal @ v + self.magnitude @ np.abs(v))
+
+    def price(self, bound: float) -> float:
+        """The least price >= 0 at which the value is not above ``bound``, or the last that changes it."""
+        if self.value(0.0) <= bound:
+            return 0.0
+        kinks = self._kinks()
+        if not kinks.size:
+            return 0.0
+        if self.value(float(kinks[-1])) > bound:  # all members at their ends and still above
+            return float(kinks[-1])
+        low, high = -1, len(kinks) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.value(float(kinks[middle])) > bound else (low, middle)
+        start = float(kinks[low]) if low >= 0 else 0.0
+        above, end = self.value(start), float(kinks[high])
+        below = self.value(end)
+        return end if above == below else start + (end - start) * (above - bound) / (above - below)
+
+    def _kinks(self) -> Array:
+        """Positive prices at which a member meets an end of its interval, or 0."""
+        found: list[Array] = []
+        for side in (1.0, -1.0):  # while v > 0, and while v < 0
+            speed = self.normal + side * self.magnitude
+            moving = speed != 0.0
+            for end in (self.lower, self.upper, np.zeros_like(self.x)):
+                found.append(((self.x - side * self.shrink - end)[moving]) / speed[moving])
+        kinks = np.unique(np.concatenate(found))
+        positive: Array = kinks[kinks > 0.0]
+        return positive

@@ -18,7 +18,7 @@ import osqp
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from stream_allocator.allocate.limits import Rows, linear_rows, trade_interval
+from stream_allocator.allocate.limits import Rows, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import covariance
 
@@ -61,7 +61,7 @@ class QuadraticAnswer:
     box : (n,) array
         Multipliers of the interval: positive at the upper end, negative at the lower.
     rows : (m,) array
-        Multipliers of :func:`linear_rows`, not negative.
+        Multipliers of :func:`rows_of`, not negative.
     turnover : float
         Multiplier of the turnover cap.
     status : str
@@ -143,7 +143,7 @@ class QuadraticFamily:
         self._program, self._scale, self._settings = program, scale, settings
         n, k = program.factors.shape
         self._factored = 0 < k < n
-        self._rows: Rows = linear_rows(program)
+        self._rows: Rows = rows_of(program)
         w0 = program.current
         lower, upper = trade_interval(program)
         upper = np.maximum(lower, upper)  # crossed by rounding at most: the pre-check has been passed

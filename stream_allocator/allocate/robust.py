@@ -1,12 +1,16 @@
-r"""The convex part of the objective: mean, the two root terms, quadratic cost; its slope and curvature.
+r"""The convex part of the objective: mean, the root terms, quadratic cost; its slope and curvature.
 
-With :math:`\sigma = \sqrt{w'\Sigma w}`, :math:`\nu = \|w\|_2`, :math:`r = \sqrt\delta` and
-:math:`k = \kappa/\sqrt{\text{mean\_evidence}}` (as :math:`\Omega` is a multiple of :math:`\Sigma`)
+With :math:`\sigma = \sqrt{w'\Sigma w}`, :math:`\nu = \|w\|_2`, :math:`r = \sqrt\delta`,
+:math:`k = \alpha + \kappa/\sqrt{\text{mean\_evidence}}` (:math:`\Omega` is a multiple of :math:`\Sigma`) and
+:math:`g = r\sqrt{1+\alpha^2}` where :math:`\alpha > 0`, else 0,
 
-.. math:: h(w) = -\mu'w + k\sigma + \tfrac{\gamma}{2}(\sigma + r\nu)^2 + \sum_i q_i (w_i - w^0_i)^2 .
+.. math::
+    h(w) = -\mu'w + k\sigma + \tfrac{\gamma}{2}(\sigma + r\nu)^2 + g\nu + \sum_i q_i (w_i - w^0_i)^2 .
 
-The middle term is the worst case of the variance over a Wasserstein-2 ball of radius r around the returns
-(Blanchet, Chen & Zhou 2022).  The only kink is where :math:`\sigma = 0`.
+The squared term is the worst case of the variance over a Wasserstein-2 ball of radius r around the returns
+(Blanchet, Chen & Zhou 2022); the terms in alpha are the worst case of minus the mean plus alpha standard
+deviations over a Gelbrich ball (Nguyen, Shafieezadeh-Abadeh, Filipovic & Kuhn 2021).  The kinks are where
+:math:`\sigma = 0` and where :math:`\nu = 0`.
 """
 
 from __future__ import annotations
@@ -19,18 +23,28 @@ from numpy.typing import NDArray
 
 from stream_allocator.allocate.program import Array, Program
 
-__all__ = ["RootTerms", "covariance", "gradient", "hessian", "kink", "root_terms", "volatility"]
+__all__ = [
+    "RootTerms",
+    "covariance",
+    "gradient",
+    "hessian",
+    "kink",
+    "root_terms",
+    "tracking_error",
+    "volatility",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RootTerms:
-    """What the root terms need of w: Sigma w, sigma and the norm, with r and k beside them."""
+    """What the root terms need of w: Sigma w, sigma and the norm, with r, k and g beside them."""
 
     marginal: Array
     sigma: float
     norm: float
     r: float
     k: float
+    g: float
 
 
 def covariance(program: Program) -> Array:
@@ -46,15 +60,22 @@ def volatility(program: Program, weights: Array) -> float:
     return math.sqrt(float(y @ y) + float(weights @ (program.idiosyncratic * weights)))
 
 
+def tracking_error(program: Program, weights: Array) -> float:
+    """sqrt((w - b)' Sigma (w - b)), the volatility of what the portfolio earns beside its benchmark."""
+    return volatility(program, weights - program.benchmark)
+
+
 def root_terms(program: Program, weights: Array) -> RootTerms:
     """The pieces of the root terms at ``weights``."""
     y = program.factors.T @ weights
+    alpha, r = program.deviation_aversion, math.sqrt(program.radius)
     return RootTerms(
         marginal=program.factors @ y + program.idiosyncratic * weights,
         sigma=math.sqrt(float(y @ y) + float(weights @ (program.idiosyncratic * weights))),
         norm=math.sqrt(float(weights @ weights)),
-        r=math.sqrt(program.radius),
-        k=program.mean_ambiguity / math.sqrt(program.mean_evidence),
+        r=r,
+        k=alpha + program.mean_ambiguity / math.sqrt(program.mean_evidence),
+        g=r * math.sqrt(1.0 + alpha * alpha) if alpha > 0.0 else 0.0,
     )
 
 
@@ -72,7 +93,7 @@ def gradient(program: Program, weights: Array, at: RootTerms) -> Array:
     if at.sigma > 0.0:
         g += ((at.k + program.risk_aversion * robust) / at.sigma) * at.marginal
     if at.norm > 0.0:
-        g += (program.risk_aversion * robust * at.r / at.norm) * weights
+        g += ((program.risk_aversion * robust * at.r + at.g) / at.norm) * weights
     return g
 
 
@@ -111,7 +132,7 @@ def hessian(
         tilt_and_risk = tilt
     if at.norm > 0.0:
         u = w / at.norm
-        b = gamma * robust * r / at.norm
+        b = (gamma * robust * r + at.g) / at.norm
         h -= b * np.outer(u, u)
         h += gamma * np.outer(tilt_and_risk, tilt_and_risk)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from stream_allocator.allocate.certificate import Certificate, certificate, shadow_prices
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.finish import FinishAnswer, finish
-from stream_allocator.allocate.limits import linear_rows, trade_interval, violations
+from stream_allocator.allocate.limits import rows_of, trade_interval, violations
 from stream_allocator.allocate.majorise import SequenceAnswer, solve_sequence
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import SolverSettings
@@ -220,7 +220,7 @@ def _choose(program: Program, sequence: SequenceAnswer, end: FinishAnswer) -> So
 
 def _row_prices(program: Program, sequence: SequenceAnswer) -> dict[str, float]:
     """OSQP's multipliers as shadow prices."""
-    names = linear_rows(program).names
+    names = rows_of(program).names
     prices = {name: float(y) for name, y in zip(names, sequence.last.rows, strict=True) if y > 0.0}
     if sequence.last.turnover > 0.0:
         prices["turnover"] = sequence.last.turnover

@@ -21,9 +21,10 @@ def objective_terms(program: Program, weights: Array) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        In this order: ``expected_return`` :math:`-\mu'w`; ``risk`` :math:`\frac\gamma2 w'\Sigma w`;
-        ``mean_ambiguity`` :math:`\kappa\sqrt{w'\Omega w}`; ``covariance_ambiguity``, what the worst case
-        over the Wasserstein ball adds to the risk, :math:`\gamma(r\sigma\nu + r^2\nu^2/2)`;
+        In this order: ``expected_return`` :math:`-\mu'w`; ``risk``
+        :math:`\frac\gamma2\sigma^2 + \alpha\sigma`; ``mean_ambiguity`` :math:`\kappa\sqrt{w'\Omega w}`;
+        ``covariance_ambiguity``, what the worst case over the ball adds to the risk,
+        :math:`\gamma(r\sigma\nu + r^2\nu^2/2) + g\nu`;
         ``linear_cost``; ``quadratic_cost``.  Their sum is the objective.
     """
     at = root_terms(program, weights)
@@ -31,9 +32,9 @@ def objective_terms(program: Program, weights: Array) -> dict[str, float]:
     trade = weights - program.current
     return {
         "expected_return": -float(program.mean @ weights),
-        "risk": 0.5 * gamma * at.sigma * at.sigma,
-        "mean_ambiguity": at.k * at.sigma,
-        "covariance_ambiguity": gamma * at.r * at.norm * (at.sigma + 0.5 * at.r * at.norm),
+        "risk": (0.5 * gamma * at.sigma + program.deviation_aversion) * at.sigma,
+        "mean_ambiguity": (at.k - program.deviation_aversion) * at.sigma,
+        "covariance_ambiguity": (gamma * at.r * (at.sigma + 0.5 * at.r * at.norm) + at.g) * at.norm,
         "linear_cost": float(program.linear_cost @ np.abs(trade)),
         "quadratic_cost": float(program.quadratic_cost @ (trade * trade)),
     }

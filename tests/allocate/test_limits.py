@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from programmes import KINDS, programme
 
 from stream_allocator.allocate import Group, limit_states, limits_of, violations, volatility
-from stream_allocator.allocate.limits import linear_rows, values, worst_violation
+from stream_allocator.allocate.limits import rows_of, values, worst_violation
 
 kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
 
@@ -46,7 +46,7 @@ def test_violations_are_those_written_out_by_hand(kind, seed):
 def test_rows_are_the_cash_and_group_limits(kind, seed):
     p = programme(kind, seed)
     w = p.current + np.random.default_rng(seed).normal(size=len(p.assets)) * 0.1
-    rows = linear_rows(p)
+    rows = rows_of(p)
     excess = dict(zip(rows.names, rows.normals @ w - rows.bounds, strict=True))
     which = tuple(x for x in limits_of(p) if x.name in excess)
     for limit, value in zip(which, values(p, w, which), strict=True):

@@ -26,7 +26,7 @@ from stream_allocator.allocate import Group, ProgramError
         ("lower", np.array([0.0, 2.0, 0.0]), "A1: must not be above upper"),
         ("trade", np.array([0.1, np.nan, 0.1]), "A1: must be not NaN"),
         ("trade", np.array([0.1, -0.1, 0.1]), "A1"),
-        ("risk_aversion", 0.0, "finite and positive"),
+        ("risk_aversion", 0.0, "must be positive where deviation_aversion is 0"),
         ("radius", -1e-9, "finite and not negative"),
         ("mean_ambiguity", float("nan"), "finite and not negative"),
         ("mean_evidence", 0.0, "finite and positive"),

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from programmes import KINDS, programme
 
 from stream_allocator.allocate import project, total_violation, towards, violations, volatility
-from stream_allocator.allocate.limits import linear_rows
-from stream_allocator.allocate.projection import _price
+from stream_allocator.allocate.limits import rows_of
+from stream_allocator.allocate.projection import _Row
 
 kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
 SOFT = ("lower", "upper", "cash", "group")
@@ -38,18 +38,28 @@ def test_feasible_weights_are_their_own_projection(kind, seed):
         np.testing.assert_allclose(project(p, w), w, atol=1e-12)
 
 
-@given(st.integers(0, 2000), st.sampled_from([-1.0, 1.0]), st.floats(-1.0, 1.0))
-def test_a_rows_price_is_the_root_that_bisection_finds(seed, sign, bound):
+@given(
+    st.integers(0, 2000),
+    st.sampled_from([(-1.0, 0.0), (1.0, 0.0), (1.0, 0.5), (1.0, 1.0)]),  # lower, upper, long, gross
+    st.floats(-1.0, 1.0),
+)
+def test_a_rows_price_is_the_root_that_bisection_finds(seed, row, bound):
+    sign, kind = row
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 8))
     normal = np.where(rng.random(n) < 0.7, sign, 0.0)
     x = np.round(rng.normal(size=n), int(rng.integers(0, 3)))  # ties now and then
     lower = x * 0 - rng.uniform(0, 1, n)
     upper = lower + rng.uniform(0, 1.5, n) * (rng.random(n) < 0.9)
-    price = _price(x, lower, upper, normal, bound)
+    magnitude = np.where(normal == 0.0, 0.0, kind)
+    normal = normal * (1.0 - kind)
+    shrink = np.where(rng.random(n) < 0.5, rng.uniform(0.0, 0.5, n), 0.0)
+    price = _Row(x, shrink, lower, upper, normal, magnitude).price(bound)
 
     def total(p):
-        return normal @ np.clip(x - p * normal, lower, upper)
+        pulled = x - p * normal
+        v = np.clip(np.sign(pulled) * np.maximum(np.abs(pulled) - shrink - p * magnitude, 0.0), lower, upper)
+        return normal @ v + magnitude @ np.abs(v)
 
     assert price >= 0.0
     if total(0.0) <= bound:
@@ -97,6 +107,6 @@ def test_the_volatility_cap_stops_the_trade_where_it_is_met():
 
 def test_rows_of_the_projection_are_those_of_the_programme():
     p = programme("everything_binds", 5, n=9)
-    rows = linear_rows(p)
+    rows = rows_of(p)
     w = project(p, np.ones(9))
     assert (rows.normals @ w <= rows.bounds + 1e-12).all()
