@@ -1,0 +1,8 @@
+"""Dual semismooth Newton for the whole programme, in compiled code.
+
+It knows no other solver: weights, shadow prices and a rigorous lower bound in well under a millisecond.
+"""
+
+from stream_allocator.allocate.newton.solver import NewtonAnswer, NewtonSolver, solve_cold
+
+__all__ = ["NewtonAnswer", "NewtonSolver", "solve_cold"]

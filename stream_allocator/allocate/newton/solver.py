@@ -1,0 +1,305 @@
+"""Programmes in, proven answers out: what the rest of the package uses of the dual Newton method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.allocate.certificate import certificate
+from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
+from stream_allocator.allocate.limits import trade_interval
+from stream_allocator.allocate.newton.outer import CHI, OUT_OF_REACH, PSI, VANISHING
+from stream_allocator.allocate.newton.problem import GROSS, INFEASIBLE, LONG, NET, OPTIMAL, Rows, make_rows
+from stream_allocator.allocate.newton.run import BAD_INPUT, CROSSED, REPORT, run
+from stream_allocator.allocate.program import Array, Group, Program
+from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
+
+__all__ = ["NewtonAnswer", "NewtonSolver", "solve_cold"]
+
+# What the compiled proof must show: violations in weights, the gap relative to the terms' sizes.
+PRIMAL, GAP = 1e-12, 1e-9
+# The least volatility is above the cap where it is by this much, relatively.
+ABOVE = 1e-9
+# All cash is taken where it is proven best to this, relative to the terms' sizes.
+CASH = 1e-9
+
+_WORDS = {
+    OPTIMAL: "optimal",
+    INFEASIBLE: "infeasible",
+    OUT_OF_REACH: "cap out of reach",
+    VANISHING: "vanishing",
+    CROSSED: "crossed bounds",
+    BAD_INPUT: "bad input",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewtonAnswer:
+    """What Newton alone says to a programme.
+
+    Attributes
+    ----------
+    weights : (n,) array
+        Assets that are not free stand on their bound, on their current weight or on 0, bit for bit.
+    status : str
+        ``optimal`` where it is.
+    converged : bool
+        Whether it is optimal, and the proof shows it.
+    steps, outer : int
+        Newton steps, and quadratic programmes that they went through.
+    violation : float
+        Worst of any limit.
+    gap : float
+        To a rigorous lower bound.
+    objective, scale : float
+        The objective, and the sum of its terms' sizes.
+    """
+
+    weights: Array
+    status: str
+    converged: bool
+    steps: int
+    outer: int
+    violation: float
+    gap: float
+    objective: float
+    scale: float
+    _program: Program
+    _rows: tuple[tuple[str, int, float], ...]
+    _eta: Array
+    _touch: Array
+
+    @property
+    def multipliers(self) -> Mapping[str, float]:
+        """Shadow prices of sums, volatility and tracking error by the limit's name, in the limits' order."""
+        prices: dict[str, float] = {}
+        for name, row, sense in self._rows:
+            price = sense * float(self._eta[row])
+            if price > 0.0:
+                prices[name] = price
+        for name, which, size in (
+            ("volatility", PSI, volatility(self._program, self.weights)),
+            ("tracking", CHI, tracking_error(self._program, self.weights)),
+        ):
+            price = float(self._touch[which]) * size
+            if price > 0.0:
+                prices[name] = price
+        return prices
+
+
+class NewtonSolver:
+    """Solves programmes one after another, each from where the last one ended.
+
+    A programme of another shape starts cold.  Answers of one programme from different starts agree to
+    rounding, not in every bit: use :func:`solve_cold` where the bits must depend on the programme alone.
+    """
+
+    def __init__(self) -> None:
+        self._groups: tuple[Group, ...] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._rows: Rows
+        self._names: tuple[tuple[str, int, float], ...] = ()
+        self._eta: Array = np.zeros(0)
+        self._weights: Array = np.zeros(0)
+        self._touch: Array = np.zeros(4)
+        self._warm = False
+
+    def solve(self, program: Program) -> NewtonAnswer:
+        """Solve; look at ``converged``.
+
+        Raises
+        ------
+        Infeasible
+            If the limits cannot all hold; names those that clash.
+        """
+        answer = self._run(program)
+        if answer.converged:
+            return answer
+        if self._warm_start:
+            self._warm = False
+            answer = self._run(program)
+        return answer if answer.converged else self._otherwise(program, answer)
+
+    def _run(self, program: Program) -> NewtonAnswer:
+        shape = program.factors.shape
+        if program.groups is not self._groups or shape != self._shape:
+            self._rows, self._names = _rows_of(program)
+            self._groups, self._shape, self._warm = program.groups, shape, False
+            self._ray = np.zeros(len(self._rows.alpha))
+        rows = self._rows
+        self._warm_start = self._warm
+        eta = self._eta.copy() if self._warm else np.zeros(len(rows.alpha))
+        weights = self._weights.copy() if self._warm else np.empty(shape[0])
+        touch = self._touch.copy()
+        row_lower, row_upper = rows.lower.copy(), rows.upper.copy()
+        row_lower[0], row_upper[0] = 1.0 - program.cash_upper, 1.0 - program.cash_lower
+        row_upper[1], row_upper[2] = program.turnover, program.gross
+        alpha, r = program.deviation_aversion, math.sqrt(program.radius)
+        scalars = np.array(
+            [
+                program.risk_aversion,
+                alpha + program.mean_ambiguity / math.sqrt(program.mean_evidence),
+                r,
+                r * math.sqrt(1.0 + alpha * alpha) if alpha > 0.0 else 0.0,
+                program.volatility,
+                program.tracking,
+            ]
+        )
+        report = np.zeros(REPORT)
+        status = run(
+            program.mean, program.factors, program.idiosyncratic, scalars, program.linear_cost,
+            program.quadratic_cost, program.current, program.lower, program.upper, program.trade,
+            program.holding, program.benchmark, program.active, rows.alpha, rows.beta, row_lower, row_upper,
+            rows.pointer, rows.member, eta, weights, touch, self._warm, report, self._ray,
+        )  # fmt: skip
+        objective, gap, scale, violation = report[8:].tolist()
+        converged = status == OPTIMAL and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
+        self._warm = converged
+        if converged:
+            self._eta, self._weights, self._touch = eta, weights, touch
+        return NewtonAnswer(
+            weights, _WORDS.get(status, "too many steps"), converged, int(report[0]), int(report[1]),
+            violation, gap, objective, scale, program, self._names, eta, touch,
+        )  # fmt: skip
+
+    def _otherwise(self, program: Program, answer: NewtonAnswer) -> NewtonAnswer:
+        """Why there is no answer: the limits contradict each other, or the portfolio vanishes, or neither."""
+        if answer.status == "vanishing" or _may_be_cash(program):
+            cash = _all_cash(program)
+            if cash is not None:
+                return cash
+        check_limits(program)
+        if answer.status in ("infeasible", "too many steps"):
+            total, _, broken = least_violation(program)
+            if total > 1e-9:
+                raise Infeasible(
+                    broken, f"no trade within turnover and liquidity can meet: {', '.join(broken)}"
+                )
+        if answer.status in ("cap out of reach", "too many steps"):
+            _check_caps(program)
+        return answer
+
+
+def solve_cold(program: Program) -> NewtonAnswer:
+    """Solve from a cold start: the answer's bits depend on the programme alone.
+
+    Raises
+    ------
+    Infeasible
+        If the limits cannot all hold; names those that clash.
+    """
+    return NewtonSolver().solve(program)
+
+
+def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]]:
+    """The kernels' rows; and for each limit on a sum its name, row, and the sign of the row's price."""
+    names: list[tuple[str, int, float]] = [("cash_lower", 0, 1.0), ("cash_upper", 0, -1.0)]
+    groups: list[tuple[int, tuple[int, ...], float, float]] = []
+    for g in program.groups:
+        if math.isfinite(g.lower) or math.isfinite(g.upper):
+            names += [(f"group_lower[{g.name}]", 3 + len(groups), -1.0)]
+            names += [(f"group_upper[{g.name}]", 3 + len(groups), 1.0)]
+            groups.append((NET, g.members, g.lower, g.upper))
+        if math.isfinite(g.long):
+            names.append((f"group_long[{g.name}]", 3 + len(groups), 1.0))
+            groups.append((LONG, g.members, -math.inf, g.long))
+        if math.isfinite(g.gross):
+            names.append((f"group_gross[{g.name}]", 3 + len(groups), 1.0))
+            groups.append((GROSS, g.members, -math.inf, g.gross))
+    names += [("gross", 2, 1.0), ("turnover", 1, 1.0)]
+    rows = make_rows(len(program.assets), (0.0, 0.0), 0.0, 0.0, tuple(groups))
+    return rows, tuple(names)
+
+
+def _variances(program: Program) -> Array:
+    total: Array = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
+    return total
+
+
+def _may_be_cash(program: Program) -> bool:
+    """Whether 0 is allowed for every asset that has risk, and the objective has its kink there."""
+    at = root_terms(program, np.zeros(len(program.assets)))
+    lower, upper = trade_interval(program)
+    return at.k > 0.0 and bool(((lower <= 0.0) & (upper >= 0.0))[_variances(program) > 0.0].all())
+
+
+def _all_cash(program: Program) -> NewtonAnswer | None:
+    """Nothing in any asset that has risk, the rest as the programme without risk wants; if proven best."""
+    if not _may_be_cash(program):
+        return None
+    risky = _variances(program) > 0.0
+    lower, upper = trade_interval(program)
+    still = replace(
+        program,
+        lower=np.where(risky, 0.0, lower),
+        upper=np.where(risky, 0.0, np.maximum(lower, upper)),
+        trade=np.full(len(risky), math.inf),
+        holding=np.full(len(risky), math.inf),
+        active=np.full(len(risky), math.inf),
+        volatility=math.inf,
+        mean_ambiguity=0.0,
+        deviation_aversion=0.0,
+        risk_aversion=max(program.risk_aversion, 1.0),
+        radius=0.0,
+    )
+    try:
+        answer = NewtonSolver()._run(still)
+    except Infeasible:
+        return None
+    if not answer.converged:
+        return None
+    found = replace(answer, _program=program)
+    shown = certificate(program, found.weights, found.multipliers)
+    if shown.primal > PRIMAL or shown.gap > CASH * max(answer.scale, _typical_scale(program)):
+        return None
+    return replace(
+        found, violation=shown.primal, gap=max(shown.gap, 0.0), objective=shown.objective, converged=True
+    )
+
+
+def _typical_scale(program: Program) -> float:
+    """Size of the objective's terms for a portfolio of a tenth of the NAV."""
+    return 0.1 * float(np.abs(program.mean).max()) + 1e-12
+
+
+def _check_caps(program: Program) -> None:
+    """Whether volatility and tracking error can be as low as their caps.
+
+    Raises
+    ------
+    Infeasible
+    """
+    n = len(program.assets)
+    zero = np.zeros(n)
+    quiet = {
+        "radius": 0.0,
+        "mean_ambiguity": 0.0,
+        "deviation_aversion": 0.0,
+        "risk_aversion": 1.0,
+        "linear_cost": zero,
+        "quadratic_cost": zero,
+        "volatility": math.inf,
+        "tracking": math.inf,
+    }
+    sigma_b = program.factors @ (program.factors.T @ program.benchmark)
+    sigma_b = sigma_b + program.idiosyncratic * program.benchmark
+    for name, cap, mean, measure in (
+        ("volatility", program.volatility, zero, volatility),
+        ("tracking", program.tracking, sigma_b, tracking_error),
+    ):
+        if not math.isfinite(cap):
+            continue
+        least = measure(program, NewtonSolver()._run(replace(program, mean=mean, **quiet)).weights)
+        if least > cap * (1.0 + ABOVE):
+            word = "volatility" if name == "volatility" else "tracking error"
+            raise Infeasible(
+                (name,), f"the least {word} within the other limits is {least:.6g}, the cap is {cap:.6g}"
+            )
+    if math.isfinite(program.volatility) and math.isfinite(program.tracking):
+        raise Infeasible(
+            ("volatility", "tracking"), "the caps on volatility and tracking error exclude each other"
+        )
