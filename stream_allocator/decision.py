@@ -219,10 +219,10 @@ def publish(
         ),
         solver=events.SolverReport(
             status=solution.status if solution is not None else "none",
-            programmes=solution.programmes if solution is not None else 0,
+            programmes=int(solution.status != "not_asked") if solution is not None else 0,
             iterations=solution.iterations if solution is not None else 0,
             polished=solution.polished if solution is not None else False,
-            finish_steps=solution.finish_steps if solution is not None else 0,
+            finish_steps=solution.newton_steps if solution is not None else 0,
             agreed=solution.agreed if solution is not None else False,
         ),
         policy_digest=policy.digest,

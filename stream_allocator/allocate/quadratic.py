@@ -1,15 +1,14 @@
-"""A family of quadratic programmes for OSQP: the limits stay, the curvature moves.
+"""One quadratic programme for OSQP, with every limit but the two that are roots.
 
-    min  a/2 w'Sigma w + 1/2 sum_i b_i w_i^2 - m'w + sum_i c_i |w_i - w0_i|   within the linear limits
+    min  1/2 a w'Sigma w + 1/2 sum_i b_i w_i^2 - m'w + sum_i c_i |w_i - w0_i|   within the limits on sums
 
 Factor form y = F'w where k < n, so that the curvature is diagonal.  An asset that can only be bought (or only
-be sold) needs no epigraph row: its |w - w0| is linear.  That pruning, an objective of order one and an
-accuracy of 1e-6 are what makes OSQP's polishing succeed.
+be sold) needs no epigraph row: its |w - w0| is linear; so does one that can only be long (or short) none for
+|w|.  That pruning, an objective of order one and an accuracy of 1e-6 are what makes OSQP's polishing succeed.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ from stream_allocator.allocate.limits import Rows, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import covariance
 
-__all__ = ["QuadraticAnswer", "QuadraticFamily", "SolverSettings"]
+__all__ = ["QuadraticAnswer", "SolverSettings", "solve_quadratic"]
 
 # First step size and scaling of a second and a third start, where the first gets nowhere (1 in 300).
 OTHER_ATTEMPTS = ((0.1, 0), (0.1, 10))
@@ -37,46 +36,59 @@ class SolverSettings:
     accuracy : float
         eps_abs and eps_rel.
     max_iter : int
-        Iterations of one quadratic programme.
-    max_programmes : int
-        Quadratic programmes of one decision.
+        Iterations of one attempt.
     """
 
     accuracy: float = 1e-6
     max_iter: int = 4_000
-    max_programmes: int = 60
 
     def sharper(self) -> SolverSettings:
-        """A thousand times more accurate: near a degenerate vertex Newton needs to be told the vertex."""
+        """A thousand times more accurate: near a degenerate vertex a crude answer may be another vertex's."""
         return replace(self, accuracy=1e-3 * self.accuracy, max_iter=10 * self.max_iter)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuadraticAnswer:
-    """One programme's answer.
+    """OSQP's answer.
 
     Attributes
     ----------
     weights : (n,) array
-    box : (n,) array
-        Multipliers of the interval: positive at the upper end, negative at the lower.
-    rows : (m,) array
-        Multipliers of :func:`rows_of`, not negative.
-    turnover : float
-        Multiplier of the turnover cap.
     status : str
         OSQP's word; ``solved`` where it is.
     polished : bool
     iterations : int
+        Of all attempts.
     """
 
     weights: Array
-    box: Array
-    rows: Array
-    turnover: float
     status: str
     polished: bool
     iterations: int
+
+
+def solve_quadratic(
+    program: Program,
+    risk: float,
+    diagonal: Array,
+    linear: Array,
+    settings: SolverSettings,
+) -> QuadraticAnswer:
+    """Solve the quadratic programme within the limits of ``program``, always from a cold start.
+
+    Parameters
+    ----------
+    program : Program
+        Gives Sigma, the linear cost and the limits; the rest of its objective is not read.
+    risk : float
+        a of the formula above.
+    diagonal : (n,) array
+        b of the formula above.
+    linear : (n,) array
+        m of the formula above.
+    settings : SolverSettings
+    """
+    return _Assembly(program, risk, diagonal, linear).solve(settings)
 
 
 class _Entries:
@@ -92,23 +104,20 @@ class _Entries:
         """Entries of the block that is open; ``row`` counts from its start."""
         self._triplets.append((row + self.count, column, value))
 
-    def rows(self, low: Array | list[float], high: Array | list[float]) -> None:
+    def rows(self, low: Array, high: Array) -> None:
         """Close the block with its bounds."""
         self._low.append(np.asarray(low, dtype=np.float64))
         self._high.append(np.asarray(high, dtype=np.float64))
         self.count += len(low)
 
-    def block(
-        self,
-        row: NDArray[np.intp],
-        column: NDArray[np.intp],
-        value: float,
-        low: Array | list[float],
-        high: Array | list[float],
-    ) -> None:
-        """Equal entries, and close the block."""
-        self.add(row, column, np.full(len(row), value))
-        self.rows(low, high)
+    def epigraph(self, of: NDArray[np.intp], at: Array, first: int) -> None:
+        """|w_i - at_i| <= u_i for the assets ``of``, u from column ``first`` on."""
+        u = np.arange(len(of))
+        infinite = np.full(len(of), np.inf)
+        for side, low, high in ((-1.0, -infinite, at), (1.0, at, infinite)):
+            self.add(u, of, np.ones(len(of)))
+            self.add(u, first + u, np.full(len(of), side))
+            self.rows(low, high)
 
     def matrix(self, columns: int) -> tuple[sp.csc_matrix, Array, Array]:
         """The matrix and its bounds."""
@@ -121,144 +130,116 @@ class _Entries:
         )
 
 
-class QuadraticFamily:
-    """The quadratic programmes of one decision.
+def _pairs(rows: Rows) -> tuple[NDArray[np.intp], Array]:
+    """Two bounds on one sum as one row: which rows stay, and their lower bounds."""
+    stay: list[int] = []
+    low: list[float] = []
+    for j in range(len(rows.bounds)):
+        paired = j > 0 and bool((rows.normals[j] == -rows.normals[j - 1]).all()) and low[-1] == -np.inf
+        if paired and not rows.magnitudes[j].any() and not rows.magnitudes[j - 1].any():
+            low[-1] = -float(rows.bounds[j])
+        else:
+            stay.append(j)
+            low.append(-np.inf)
+    return np.array(stay, dtype=np.intp), np.array(low)
 
-    Parameters
-    ----------
-    program : Program
-        Gives Sigma and the limits; its objective is not read.
-    linear : (n,) array
-        m of the formula above.
-    cost : (n,) array
-        c of the formula above.
-    scale : float
-        What the objective is divided by, so that its slopes are of order one.
-    settings : SolverSettings
-    """
 
-    def __init__(
-        self, program: Program, linear: Array, cost: Array, scale: float, settings: SolverSettings
-    ) -> None:
-        self._program, self._scale, self._settings = program, scale, settings
+class _Assembly:
+    """The programme's matrices.  Variables: w, y = F'w, u >= |w - w0| and v >= |w| where they are needed."""
+
+    def __init__(self, program: Program, risk: float, diagonal: Array, linear: Array) -> None:
+        self._program = program
         n, k = program.factors.shape
-        self._factored = 0 < k < n
-        self._rows: Rows = rows_of(program)
-        w0 = program.current
+        w0, cost = program.current, program.linear_cost
         lower, upper = trade_interval(program)
         upper = np.maximum(lower, upper)  # crossed by rounding at most: the pre-check has been passed
         only_up, only_down = lower >= w0, upper <= w0
-        capped = math.isfinite(program.turnover) and program.turnover < float(
-            np.maximum(upper - w0, w0 - lower).sum()
-        )
-        split: NDArray[np.intp] = np.flatnonzero(~only_up & ~only_down & ((cost > 0.0) | capped))
-        sign = np.where(only_up, 1.0, np.where(only_down, -1.0, 0.0))
-        self._q = np.concatenate([-linear + cost * sign, np.zeros(k if self._factored else 0), cost[split]])
-        if not self._factored:
-            self._q = np.append(self._q, 0.0)
-        self._q /= scale
-        self._assemble(lower, upper, split, sign, capped)
-        self._solver: osqp.OSQP | None = None
+        capped = program.turnover < float(np.maximum(upper - w0, w0 - lower).sum())
+        traded: NDArray[np.intp] = np.flatnonzero(~only_up & ~only_down & ((cost > 0.0) | capped))
+        direction = np.where(only_up, 1.0, np.where(only_down, -1.0, 0.0))
 
-    def _assemble(
-        self, lower: Array, upper: Array, split: NDArray[np.intp], sign: Array, capped: bool
-    ) -> None:
-        program, w0 = self._program, self._program.current
-        n, k = program.factors.shape
-        y, u = (k if self._factored else 0), len(split)
-        normals, low, high = self._sums_with_two_sides()
+        rows = rows_of(program)
+        sign = np.where(lower >= 0.0, 1.0, np.where(upper <= 0.0, -1.0, 0.0))
+        both: NDArray[np.intp] = np.flatnonzero((sign == 0.0) & (rows.magnitudes != 0.0).any(axis=0))
+        normals = rows.normals + rows.magnitudes * sign
+
+        y = k if 0 < k < n else 0
+        at_u = n + y
+        at_v = at_u + len(traded)
+        self._size = at_v + len(both)
         every = np.arange(n)
         entries = _Entries()
-        entries.block(every, every, 1.0, lower, upper)
+        entries.add(every, every, np.ones(n))
+        entries.rows(lower, upper)
         if y:
             row, column = np.divmod(np.arange(y * n), n)
             entries.add(row, column, program.factors.T.ravel())
-            entries.block(np.arange(y), n + np.arange(y), -1.0, np.zeros(y), np.zeros(y))
-        row, column = np.nonzero(normals)
-        entries.add(row, column, normals[row, column])
-        entries.rows(low, high)
-        for side in (-1.0, 1.0):  # w - u <= w0 and w + u >= w0
-            entries.add(np.arange(u), split, np.ones(u))
-            unbounded = np.full(u, side * np.inf)
-            ends = (unbounded, w0[split]) if side < 0.0 else (w0[split], unbounded)
-            entries.block(np.arange(u), n + y + np.arange(u), side, *ends)
-        self._capped = capped
+            entries.add(np.arange(y), n + np.arange(y), -np.ones(y))
+            entries.rows(np.zeros(y), np.zeros(y))
+        which, low = _pairs(rows)
+        row, column = np.nonzero(normals[which])
+        entries.add(row, column, normals[which][row, column])
+        magnitudes = rows.magnitudes[np.ix_(which, both)]
+        row, column = np.nonzero(magnitudes)
+        entries.add(row, at_v + column, magnitudes[row, column])
+        entries.rows(low, rows.bounds[which])
+        entries.epigraph(traded, w0[traded], at_u)
+        entries.epigraph(both, np.zeros(len(both)), at_v)
         if capped:
-            one_sided = np.flatnonzero(sign)
-            entries.add(np.zeros(len(one_sided), dtype=np.intp), one_sided, sign[one_sided])
-            room = program.turnover + float(sign @ w0)
-            self._turnover_row = entries.count
-            entries.block(np.zeros(u, dtype=np.intp), n + y + np.arange(u), 1.0, [-np.inf], [room])
-        size = n + y + u
-        if not self._factored:
+            one_sided = np.flatnonzero(direction)
+            entries.add(np.zeros(len(one_sided), dtype=np.intp), one_sided, direction[one_sided])
+            entries.add(
+                np.zeros(len(traded), dtype=np.intp), at_u + np.arange(len(traded)), np.ones(len(traded))
+            )
+            entries.rows(np.array([-np.inf]), np.array([program.turnover + float(direction @ w0)]))
+        if not y:
             # one more variable, fixed at 0: with no limit active OSQP's polishing would write to stdout
-            size += 1
-            entries.block(np.zeros(1, dtype=np.intp), np.array([size - 1]), 1.0, [0.0], [0.0])
-        self._a, self._low, self._high = entries.matrix(size)
-        if self._factored:
-            row = column = np.arange(n + y)
-        else:
-            self._sigma = covariance(program)
-            row, column = np.triu_indices(n)
-            order = np.lexsort((row, column))
-            row, column = row[order], column[order]
-        self._at = (row, column)
-        self._p = sp.csc_matrix((np.ones(len(row)), self._at), shape=(size, size))
+            entries.add(np.zeros(1, dtype=np.intp), np.array([self._size]), np.ones(1))
+            entries.rows(np.zeros(1), np.zeros(1))
+            self._size += 1
+        self._a, self._low, self._high = entries.matrix(self._size)
+        gradient = np.zeros(self._size)
+        gradient[:n] = cost * direction - linear
+        gradient[at_u:at_v] = cost[traded]
+        curvature = self._curvature(risk, diagonal, y)
+        start = np.minimum(np.maximum(w0, lower), upper)
+        slope = risk * (program.factors @ (program.factors.T @ start) + program.idiosyncratic * start)
+        slope += diagonal * start - linear
+        variances = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
+        typical = float(np.mean(variances))
+        scale = max(float(np.abs(slope).max()), float(cost.max()), 1e-3 * risk * typical, 1e-12)
+        self._q = gradient / scale
+        self._p = sp.csc_matrix(curvature / scale)
 
-    def _sums_with_two_sides(self) -> tuple[Array, Array, Array]:
-        """The rows, two bounds on one sum as one row; remembers which limits each stands for."""
-        rows = self._rows
-        self._sums: list[tuple[int, int]] = []  # (upper side or -1, lower side or -1) in the linear rows
-        at: dict[str, int] = {}
-        normals: list[Array] = []
-        for j, name in enumerate(rows.names):
-            is_upper = name.startswith(("group_upper", "cash_lower"))  # cash falls as the sum rises
-            scope = name.partition("[")[2]
-            if scope not in at:
-                at[scope] = len(normals)
-                normals.append(rows.normals[j] if is_upper else -rows.normals[j])
-                self._sums.append((-1, -1))
-            up, down = self._sums[at[scope]]
-            self._sums[at[scope]] = (j, down) if is_upper else (up, j)
-        high = np.array([rows.bounds[up] if up >= 0 else np.inf for up, _ in self._sums])
-        low = np.array([-rows.bounds[down] if down >= 0 else -np.inf for _, down in self._sums])
-        return np.array(normals).reshape(len(normals), len(self._program.assets)), low, high
-
-    def _curvature(self, a: float, b: Array) -> Array:
+    def _curvature(self, risk: float, diagonal: Array, y: int) -> sp.csc_matrix:
         program = self._program
-        if self._factored:
-            k = program.factors.shape[1]
-            data = np.concatenate([a * program.idiosyncratic + b, np.full(k, a)])
-        else:
-            dense = a * self._sigma
-            dense.flat[:: len(b) + 1] += b
-            data = dense[self._at]
-        scaled: Array = data / self._scale
-        return scaled
+        n = len(program.assets)
+        if y:
+            data = np.concatenate([risk * program.idiosyncratic + diagonal, np.full(y, risk)])
+            at = np.arange(n + y)
+            return sp.csc_matrix((data, (at, at)), shape=(self._size, self._size))
+        dense = risk * covariance(program)
+        dense.flat[:: n + 1] += diagonal
+        row, column = np.triu_indices(n)
+        return sp.csc_matrix((dense[row, column], (row, column)), shape=(self._size, self._size))
 
-    def solve(self, a: float, b: Array) -> QuadraticAnswer:
-        """The programme with curvature ``a`` Sigma + diag(``b``).
-
-        The first call starts cold, the later ones where the last one ended: the answer depends on the
-        sequence of calls and on nothing else.
-        """
-        data = self._curvature(a, b)
-        if self._solver is None:
-            self._solver = self._set_up(data)
-        else:
-            self._solver.update(Px=data)
-        result = self._solver.solve(raise_error=False)
-        wasted = 0
-        for attempt in OTHER_ATTEMPTS:
+    def solve(self, settings: SolverSettings) -> QuadraticAnswer:
+        """Solve; again with other step sizes where that gets nowhere."""
+        iterations = 0
+        for rho, scaling in ((1.0, 0), *OTHER_ATTEMPTS):
+            # the data are of order one already; OSQP's own scaling makes a third more iterations
+            result = self._run(settings, rho, scaling)
+            iterations += int(result.info.iter)
             if result.info.status not in ("maximum iterations reached", "solved inaccurate"):
                 break
-            wasted += int(result.info.iter)
-            self._solver = self._set_up(data, *attempt)
-            result = self._solver.solve(raise_error=False)
-        return self._answer(result, wasted)
+        return QuadraticAnswer(
+            weights=np.array(result.x[: len(self._program.assets)], dtype=np.float64),
+            status=str(result.info.status).replace(" ", "_"),
+            polished=int(result.info.status_polish) == 1,
+            iterations=iterations,
+        )
 
-    def _set_up(self, data: Array, rho: float = 1.0, scaling: int = 0) -> osqp.OSQP:
-        self._p.data = data
+    def _run(self, settings: SolverSettings, rho: float, scaling: int) -> SimpleNamespace:
         solver = osqp.OSQP(algebra="builtin")
         solver.setup(
             self._p,
@@ -267,36 +248,16 @@ class QuadraticFamily:
             self._low,
             self._high,
             verbose=False,
-            eps_abs=self._settings.accuracy,
-            eps_rel=self._settings.accuracy,
-            max_iter=self._settings.max_iter,
+            eps_abs=settings.accuracy,
+            eps_rel=settings.accuracy,
+            max_iter=settings.max_iter,
             polishing=True,
             polish_refine_iter=5,
             check_termination=25,
-            # the data are of order one already; OSQP's own scaling makes a third more iterations
             scaling=scaling,
             rho=rho,
             adaptive_rho=1,  # after a number of iterations; 2 would be after a time
             adaptive_rho_interval=25,
         )
-        return solver
-
-    def _answer(self, result: SimpleNamespace, wasted: int) -> QuadraticAnswer:
-        n, k = self._program.factors.shape
-        start = n + (k if self._factored else 0)
-        dual = np.asarray(result.y, dtype=np.float64) * self._scale
-        rows = np.zeros(len(self._rows.names))
-        for (up, down), y in zip(self._sums, dual[start : start + len(self._sums)], strict=True):
-            if up >= 0:
-                rows[up] = max(0.0, y)
-            if down >= 0:
-                rows[down] = max(0.0, -y)
-        return QuadraticAnswer(
-            weights=np.array(result.x[:n], dtype=np.float64),
-            box=dual[:n],
-            rows=rows,
-            turnover=max(0.0, float(dual[self._turnover_row])) if self._capped else 0.0,
-            status=str(result.info.status).replace(" ", "_"),
-            polished=int(result.info.status_polish) == 1,
-            iterations=int(result.info.iter) + wasted,
-        )
+        result: SimpleNamespace = solver.solve(raise_error=False)
+        return result

@@ -10,10 +10,11 @@ import numpy as np
 
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import violations
+from stream_allocator.allocate.newton import minimum_variance
 from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.robust import volatility
-from stream_allocator.allocate.solve import Solution, minimum_variance, solve
+from stream_allocator.allocate.solve import Solution, solve
 from stream_allocator.allocate.terms import objective
 
 __all__ = ["Restoration", "restore", "total_violation"]

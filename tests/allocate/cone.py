@@ -8,19 +8,23 @@ import scipy.sparse as sp
 def solve_cone(p):
     """Optimal objective and weights of ``p``, or None where Clarabel proves that there are none.
 
-    Variables: w (n), u (n) >= |w - w0|, a >= sigma(w), v >= |w|_2, z = a + r v.
+    Variables: w (n), u (n) >= |w - w0|, s (n) >= |w|, a >= sigma(w), v >= |w|_2, z = a + r v,
+    e >= sigma(w - benchmark).
     """
     n = len(p.assets)
     r = np.sqrt(p.radius)
-    w, u, a, v, z = np.arange(n), n + np.arange(n), 2 * n, 2 * n + 1, 2 * n + 2
-    size = 2 * n + 3
+    w, u, s = np.arange(n), n + np.arange(n), 2 * n + np.arange(n)
+    a, v, z, e = 3 * n, 3 * n + 1, 3 * n + 2, 3 * n + 3
+    size = 3 * n + 4
+    alpha = p.deviation_aversion
     curvature = np.zeros(size)
     curvature[w] = 2.0 * p.quadratic_cost
     curvature[z] = p.risk_aversion
     linear = np.zeros(size)
     linear[w] = -p.mean - 2.0 * p.quadratic_cost * p.current
     linear[u] = p.linear_cost
-    linear[a] = p.mean_ambiguity / np.sqrt(p.mean_evidence)
+    linear[a] = alpha + p.mean_ambiguity / np.sqrt(p.mean_evidence)
+    linear[v] = r * np.sqrt(1.0 + alpha**2) if alpha > 0.0 else 0.0
     rows, rhs, cones = [], [], []
 
     def unit(columns, values):
@@ -46,23 +50,34 @@ def solve_cone(p):
         at_most(unit([i], [-1.0]), -p.lower[i])
         at_most(unit([i], [1.0]), p.current[i] + p.trade[i])
         at_most(unit([i], [-1.0]), p.trade[i] - p.current[i])
+        at_most(unit([i, 2 * n + i], [1.0, -1.0]), 0.0)
+        at_most(unit([i, 2 * n + i], [-1.0, -1.0]), 0.0)
+        at_most(unit([i], [1.0]), p.holding[i])
+        at_most(unit([i], [-1.0]), p.holding[i])
+        at_most(unit([i], [1.0]), p.benchmark[i] + p.active[i])
+        at_most(unit([i], [-1.0]), p.active[i] - p.benchmark[i])
     at_most(unit(w, 1.0), 1.0 - p.cash_lower)
     at_most(unit(w, -1.0), p.cash_upper - 1.0)
     for g in p.groups:
         at_most(unit(list(g.members), 1.0), g.upper)
         at_most(unit(list(g.members), -1.0), -g.lower)
+        members = np.array(g.members)
+        at_most(unit(np.concatenate([members, 2 * n + members]), 0.5), g.long)
+        at_most(unit(2 * n + members, 1.0), g.gross)
+    at_most(unit(s, 1.0), p.gross)
     at_most(unit(u, 1.0), p.turnover)
     at_most(unit([a], [1.0]), p.volatility)
+    at_most(unit([e], [1.0]), p.tracking)
     rows.append(np.array(below))
     rhs.append(bound)
     cones.append(clarabel.NonnegativeConeT(len(bound)))
     root = np.vstack([p.factors.T, np.diag(np.sqrt(p.idiosyncratic))])
-    for head, body in ((a, root), (v, np.eye(n))):
+    for head, body, centre in ((a, root, 0.0), (v, np.eye(n), 0.0), (e, root, p.benchmark)):
         block = np.zeros((1 + len(body), size))
         block[0, head] = -1.0
         block[1:, :n] = -body
         rows.append(block)
-        rhs.append(np.zeros(1 + len(body)))
+        rhs.append(np.concatenate([[0.0], -body @ (centre * np.ones(n))]))
         cones.append(clarabel.SecondOrderConeT(1 + len(body)))
     settings = clarabel.DefaultSettings()
     settings.verbose = False

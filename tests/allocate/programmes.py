@@ -23,6 +23,16 @@ KINDS = (
     "expensive",
     "fully_invested",
     "round_numbers",
+    "gross",
+    "many_groups",
+    "long_and_gross_groups",
+    "market_neutral",
+    "benchmark",
+    "tracking",
+    "two_caps",
+    "exit",
+    "gelbrich",
+    "gelbrich_capped",
 )
 
 
@@ -111,4 +121,85 @@ def _special(kind: str, p: Program, rng: np.random.Generator) -> dict:
                 "turnover": 0.2,
                 "trade": np.full(n, np.inf),
             }
+        case "gross":
+            return {
+                "lower": -p.upper,
+                "current": p.current - rng.uniform(0, 0.1, n),
+                "cash_lower": -0.5,
+                "cash_upper": 1.0,
+                "gross": float(rng.choice([0.6, 1.0, 1.6])),
+                "turnover": float(rng.choice([0.5, np.inf])),
+                "trade": np.full(n, np.inf),
+            }
+        case "many_groups":
+            return {"groups": _groups(rng, n, 6, current=p.current), "cash_upper": 0.5}
+        case "long_and_gross_groups":
+            groups = tuple(
+                Group(
+                    g.name, g.members, -0.5, 0.6, float(rng.uniform(0.1, 0.4)), float(rng.uniform(0.2, 0.6))
+                )
+                for g in _groups(rng, n, 4)
+            )
+            return {
+                "lower": -p.upper,
+                "current": (p.current - 0.5 / n) * 0.5,
+                "cash_lower": -0.2,
+                "cash_upper": 1.2,
+                "gross": 1.5,
+                "groups": groups,
+            }
+        case "market_neutral":
+            return {
+                "lower": -p.upper,
+                "current": np.zeros(n),
+                "cash_lower": 1.0,
+                "cash_upper": 1.0,
+                "gross": float(rng.choice([0.5, 1.5])),
+                "groups": tuple(Group(g.name, g.members, -0.02, 0.02) for g in _groups(rng, n, 3)),
+                "turnover": np.inf,
+                "trade": np.full(n, np.inf),
+            }
+        case "benchmark" | "tracking" | "two_caps":
+            benchmark = rng.dirichlet(np.ones(n)) * (n > 1)
+            upper = np.maximum(p.upper, benchmark + 0.05)
+            found = {
+                "benchmark": benchmark,
+                "current": 0.5 * (benchmark + np.minimum(p.current, upper)),
+                "upper": upper,
+                "trade": np.full(n, np.inf),
+                "turnover": float(rng.choice([0.5, np.inf])),
+                "cash_lower": 0.0,
+                "cash_upper": float(rng.choice([0.0, 0.5])),
+                "volatility": np.inf,
+            }
+            if kind == "benchmark":
+                return {**found, "active": rng.uniform(0.02, 0.1, n)}
+            tracking = float(rng.uniform(0.01, 0.06))
+            volatility = float(rng.uniform(0.08, 0.25)) if kind == "two_caps" else np.inf
+            return {**found, "tracking": tracking, "volatility": volatility}
+        case "exit":
+            return {"holding": rng.uniform(0.02, 0.2, n), "cash_upper": 1.0, "current": p.current * 0.1}
+        case "gelbrich" | "gelbrich_capped":
+            return {
+                "risk_aversion": 0.0,
+                "deviation_aversion": float(rng.uniform(0.1, 0.8)),
+                "mean_ambiguity": 0.0,
+                "radius": float(rng.choice([0.0, 1e-4, 1e-3])),
+                "mean": p.mean + 0.05,
+                "cash_upper": float(rng.choice([0.0, 1.0])),
+                "volatility": 0.12 if kind == "gelbrich_capped" else np.inf,
+            }
     return {}
+
+
+def _groups(
+    rng: np.random.Generator, n: int, count: int, current: np.ndarray | None = None
+) -> tuple[Group, ...]:
+    """Groups that overlap, around what is held where that is given."""
+    found = []
+    for j in range(count):
+        members = tuple(np.flatnonzero(rng.random(n) < 0.4).tolist()) or (int(rng.integers(n)),)
+        held = float(current[list(members)].sum()) if current is not None else 0.3
+        wide = rng.uniform(0.02, 0.2, 2)
+        found.append(Group(f"g{j}", members, max(0.0, held - wide[0]), held + wide[1]))
+    return tuple(found)

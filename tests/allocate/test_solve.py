@@ -21,7 +21,6 @@ from stream_allocator.allocate import (
     violations,
     volatility,
 )
-from stream_allocator.allocate.solve import _attempt
 
 
 def size(p, w):
@@ -60,10 +59,10 @@ def test_the_same_programme_gives_the_same_bytes(kind, seed):
         return
     assert one.weights.tobytes() == two.weights.tobytes()
     assert list(one.multipliers.items()) == list(two.multipliers.items())
-    assert (one.iterations, one.programmes, one.finish_steps) == (
+    assert (one.iterations, one.newton_steps, one.newton_outer) == (
         two.iterations,
-        two.programmes,
-        two.finish_steps,
+        two.newton_steps,
+        two.newton_outer,
     )
 
 
@@ -321,15 +320,20 @@ def test_the_dense_form_and_the_factor_form_are_one_programme(seed):
     assert objective(p, solve(p).weights) == pytest.approx(objective(full, solve(full).weights), abs=1e-12)
 
 
-def test_where_the_first_answers_disagree_a_sharper_one_is_asked_for():
+def test_where_the_answers_disagree_osqp_is_asked_again_and_more_accurately():
     crude = SolverSettings(accuracy=0.03)
-    disagreed = 0
+    again = 0
     for seed in range(12):
         p = programme("no_turnover", seed)
-        first = _attempt(p, crude)
         answer = solve(p, crude)
         assert answer.agreed, seed
-        if not first.agreed:
-            disagreed += 1
-            assert answer.programmes > first.programmes
-    assert disagreed
+        again += answer.iterations > 25  # one attempt at this accuracy takes 25
+    assert again
+
+
+def test_without_the_cross_check_the_bits_are_the_same():
+    p = programme("everything_binds", 3)
+    checked, alone = solve(p), solve(p, cross_check=False)
+    assert alone.status == "not_asked"
+    assert alone.agreed
+    assert alone.weights.tobytes() == checked.weights.tobytes()

@@ -40,6 +40,7 @@ def proof(
     psi: float,
     chi: float,
     out: Array,
+    work: Array,
 ) -> None:
     """out <- objective, gap to a rigorous lower bound, sum of the terms' sizes, worst violation.
 
@@ -49,8 +50,9 @@ def proof(
     n, kf = factors.shape
     m = len(eta)
     y = np.empty(kf)
-    marginal = np.empty(n)
-    away = np.zeros(n)
+    marginal = work[0, :n]
+    away = work[1, :n]
+    away[:] = 0.0
     exposures(factors, w, y)
     times_factors(by_factor, y, marginal)
     sigma = 0.0

@@ -111,9 +111,7 @@ def row_products(
 
 
 @compiled
-def schur(
-    with_rows: Array, reduced: Array, index: Index, count: int, out: Array
-) -> None:
+def schur(with_rows: Array, reduced: Array, index: Index, count: int, out: Array) -> None:
     """A E A' - (L^-1 F'E A')'(L^-1 F'E A') over some rows."""
     k = reduced.shape[1]
     for a in range(count):
@@ -128,9 +126,7 @@ def schur(
 
 
 @compiled
-def pivoted(
-    s: Array, index: Index, count: int, scale: Array, out: Array, kept: Flags, least: float
-) -> None:
+def pivoted(s: Array, index: Index, count: int, scale: Array, out: Array, kept: Flags, least: float) -> None:
     """Cholesky of s[index, index], leaving out rows of which too little is left."""
     for a in range(count):
         j = index[a]

@@ -4,14 +4,15 @@ r"""Dual semismooth Newton for one quadratic programme.
     \min_w\; \tfrac12 \sum_i h_i w_i^2 + \tfrac s2 \|F'w\|^2 - b'w + \sum_i c_i |w_i - w^0_i|
     \quad\text{s.t.}\quad l \le w \le u,\; L \le r(w) \le U,
 
-where each row r sums w, :math:`|w|`, :math:`\max(w, 0)` or :math:`|w - w^0|` over some assets.  With z in place
-of :math:`s F'w` and one price :math:`\eta` a row, the dual is concave and piecewise quadratic, and for given
-:math:`(z, \eta)` every asset stands on its own: the minimum of a parabola with kinks at :math:`w^0_i` and 0 on an
-interval.  A Newton step solves with :math:`M = F'EF + I/s` over the free assets, :math:`E = 1/h`, and with the
-Schur complement of the active rows; the exact search along it is :mod:`stream_allocator.allocate.newton.search`.
-Rows that the free assets cannot tell apart give null directions; a null direction along which the dual rises for
-ever proves that the limits contradict each other.  Prices of one-sided rows never change sign: the search stops
-where one reaches 0.  Finite identification of the pieces makes the end exact (Qi & Sun 1993).
+where each row r sums w, :math:`|w|`, :math:`\max(w, 0)` or :math:`|w - w^0|` over some assets.
+
+With z in place of :math:`s F'w` and one price :math:`\eta` a row, the dual is concave and piecewise
+quadratic, and for given :math:`(z, \eta)` every asset stands on its own: the minimum of a parabola with kinks
+at :math:`w^0_i` and 0 on an interval.  A Newton step solves with :math:`M = F'EF + I/s` over the free assets,
+:math:`E = 1/h`, and with the Schur complement of the active rows; then comes an exact search along it.  Rows
+that the free assets cannot tell apart give null directions; a null direction along which the dual rises for
+ever proves that the limits contradict each other.  Prices of one-sided rows keep their sign: the search ends
+where one reaches 0.  As there are finitely many pieces, the end is exact (Qi & Sun 1993).
 """
 
 from __future__ import annotations
@@ -64,6 +65,19 @@ def times_factors(by_factor: Array, x: Array, out: Array) -> None:
 
 
 @compiled
+def _sized(lower: Array, beta: Array, row_upper: Array) -> bool:
+    """Whether some row counts |w| of an asset that can be negative: otherwise |w| is w."""
+    counts = False
+    for j in range(len(beta)):
+        counts = counts or (beta[j] > 0.0 and row_upper[j] < np.inf)
+    if counts:
+        for i in range(len(lower)):
+            if lower[i] < 0.0:
+                return True
+    return False
+
+
+@compiled
 def solve(
     b: Array,
     factors: Array,
@@ -87,6 +101,8 @@ def solve(
     tolerance: float,
     report: Array,
     ray: Array,
+    work: Array,
+    marks: Index,
 ) -> int:
     """Solve; z, eta (a warm start) and w are overwritten with the solution.
 
@@ -109,6 +125,8 @@ def solve(
         Newton steps, null directions among them, evaluations, free assets, duality gap, worst row violation.
     ray : (m,) array
         The proof, where the answer is ``INFEASIBLE``.
+    work, marks : (10, >= n) and (3, >= n) arrays
+        Scratch: fresh pages of memory would cost more than the work.
 
     Returns
     -------
@@ -117,27 +135,30 @@ def solve(
     """
     n, k = factors.shape
     m = len(eta)
-    sized = False
+    sized = _sized(lower, beta, row_upper)
     for j in range(m):
-        if beta[j] > 0.0 and row_upper[j] < np.inf:
-            sized = True
         if row_upper[j] == np.inf and eta[j] > 0.0:
             eta[j] = 0.0
         if row_lower[j] == -np.inf and eta[j] < 0.0:
             eta[j] = 0.0
-    room = 1.0 / h
-    base = np.empty(n)  # b - F z
-    moved = np.empty(n)  # F times the step in z
-    pull = np.empty(n)
-    pull_rate = np.empty(n)
-    size = np.zeros(n)
-    size_rate = np.zeros(n)
-    price = np.empty(n)
-    side = np.zeros(n)
-    sign = np.zeros(n)
-    free = np.empty(n, np.int64)
-    is_free = np.zeros(n, np.bool_)
-    counted = np.zeros(n, np.bool_)  # in m_free
+    room = work[0, :n]
+    base = work[1, :n]  # b - F z
+    moved = work[2, :n]  # F times the step in z
+    pull = work[3, :n]
+    pull_rate = work[4, :n]
+    size = work[5, :n]
+    size_rate = work[6, :n]
+    price = work[7, :n]
+    side = work[8, :n]
+    sign = work[9, :n]
+    free = marks[0, :n]
+    is_free = marks[1, :n]
+    counted = marks[2, :n]  # in m_free
+    for i in range(n):
+        room[i] = 1.0 / h[i]
+        side[i] = 0.0
+        sign[i] = 1.0
+        counted[i] = 0
     value = np.empty(m)
     excess = np.empty(m)
     bound = np.zeros(m)
@@ -185,19 +206,21 @@ def solve(
                 j = member[q]
                 a -= alpha[j] * eta[j]
                 g += beta[j] * eta[j]
+            price[i] = cost[i] + eta[1]
+            if not sized:  # |w| is w
+                a -= g
             pull[i] = a
             size[i] = g
-            price[i] = cost[i] + eta[1]
             if sized:
                 wi, fi, side[i], sign[i] = place(a, price[i], g, w0[i], room[i], lower[i], upper[i])
             else:
                 wi, fi, side[i] = place_unsized(a, price[i], w0[i], room[i], lower[i], upper[i])
             w[i] = wi
-            is_free[i] = fi
+            is_free[i] = 1 if fi else 0
             if fi:
                 free[free_count] = i
                 free_count += 1
-            if fi != counted[i]:
+            if is_free[i] != counted[i]:
                 changes += 1
             value[0] += wi
             value[1] += abs(wi - w0[i])
@@ -248,10 +271,10 @@ def solve(
         # curvature over the free assets, by what has changed
         if changes > free_count:
             m_free[:] = 0.0
-            counted[:] = False
+            counted[:] = 0
         for i in range(n):
             if is_free[i] != counted[i]:
-                e = room[i] if is_free[i] else -room[i]
+                e = room[i] if is_free[i] == 1 else -room[i]
                 for f in range(k):
                     v = e * factors[i, f]
                     for q in range(f + 1):
@@ -388,7 +411,7 @@ def solve(
                 j = member[q]
                 rate += alpha[j] * step[j]
                 size_change += beta[j] * step[j]
-            pull_rate[i] = rate
+            pull_rate[i] = rate if sized else rate + size_change
             size_rate[i] = size_change
         t, stopped, endless = search(
             pull, pull_rate, price, size, size_rate, w0, room, lower, upper, eta, step, bound,
@@ -453,6 +476,8 @@ def sensitivity(
     eta: Array,
     changes: Array,
     out: Array,
+    work: Array,
+    marks: Index,
 ) -> None:
     """out <- how the solution moves where b moves by each row of ``changes``, while the active set stays.
 
@@ -460,19 +485,18 @@ def sensitivity(
     ----------
     w, eta : (n,) and (m,) arrays
         The solution.
-    changes, out : (q, n) arrays
+    changes, out : (q, >= n) arrays
+    work, marks
+        Scratch, as for :func:`solve`.
     """
     n, k = factors.shape
     m = len(eta)
-    sized = False
-    for j in range(m):
-        if beta[j] > 0.0 and row_upper[j] < np.inf:
-            sized = True
-    free = np.empty(n, np.int64)
+    sized = _sized(lower, beta, row_upper)
+    free = marks[0, :n]
     count = 0
-    side = np.zeros(n)
-    sign = np.zeros(n)
-    room = np.empty(n)
+    room = work[0, :n]
+    side = work[8, :n]
+    sign = work[9, :n]
     m_free = np.zeros((k, k))
     for i in range(n):
         room[i] = 1.0 / h[i]
@@ -515,7 +539,7 @@ def sensitivity(
     for c in range(changes.shape[0]):
         u[:] = 0.0
         totals[:] = 0.0
-        out[c, :] = 0.0
+        out[c, :n] = 0.0
         for f in range(count):
             i = free[f]
             v = room[i] * changes[c, i]

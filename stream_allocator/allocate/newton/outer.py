@@ -1,4 +1,4 @@
-r"""The whole programme: quadratic programmes whose majorants' touching points and cap multipliers Newton moves.
+r"""The whole programme: Newton on the touching points of majorants and on the multipliers of the caps.
 
 The root terms are :math:`\varphi(S, N) = k\sqrt S + \tfrac\gamma2(\sqrt S + r\sqrt N)^2 + g\sqrt N` of
 :math:`S = w'\Sigma w` and :math:`N = w'w`, jointly concave.  So for any touching point :math:`(\sigma, \nu)`
@@ -10,8 +10,8 @@ The root terms are :math:`\varphi(S, N) = k\sqrt S + \tfrac\gamma2(\sqrt S + r\s
 lies above them but for a constant, and touches.  The caps on volatility and tracking error add
 :math:`\tfrac\psi2(S - V^2)` and :math:`\tfrac\chi2((w-\beta)'\Sigma(w-\beta) - T^2)`.  The four unknowns
 :math:`\sigma, \nu, \psi, \chi` solve :math:`\sigma(w) = \sigma`, :math:`\|w\| = \nu`, :math:`\sigma(w) = V`
-(as a root of 1/V - 1/sigma, after Hebden) and the same for T; the derivatives of w are one back-substitution each
-(:func:`~stream_allocator.allocate.newton.kernel.sensitivity`).  Touching where the last programme ended
+(as a root of 1/V - 1/sigma, after Hebden) and the same for T; the derivatives of w are one back-substitution
+each (:func:`~stream_allocator.allocate.newton.kernel.sensitivity`).  Touching where the last programme ended
 always lowers the objective: that is the step wherever Newton's does not help.
 """
 
@@ -71,6 +71,8 @@ def solve_program(
     warm: bool,
     report: Array,
     ray: Array,
+    work: Array,
+    marks: Index,
 ) -> int:
     """Solve; z, eta, w and touch are where a warm start begins, and the solution at the end.
 
@@ -90,6 +92,8 @@ def solve_program(
         Newton steps, quadratic programmes, worst row violation, A, B, and the curvature added at the end.
     ray : (m,) array
         The proof where the rows contradict each other.
+    work, marks : (22, >= n) and (3, >= n) arrays
+        Scratch.
 
     Returns
     -------
@@ -108,9 +112,16 @@ def solve_program(
     variance = max(variance / n, 1e-300)
     typical = math.sqrt(variance)
     y = np.empty(kf)
-    marginal = np.empty(n)  # Sigma w
-    away = np.zeros(n)  # Sigma (w - benchmark)
-    pulled = np.zeros(n)  # Sigma benchmark
+    marginal = work[10, :n]  # Sigma w
+    away = work[11, :n]  # Sigma (w - benchmark)
+    pulled = work[12, :n]  # Sigma benchmark
+    h = work[13, :n]
+    b = work[14, :n]
+    center = work[15, :n]
+    changes = work[16:19]
+    response = work[19:22]
+    away[:] = 0.0
+    pulled[:] = 0.0
     if tracked:
         exposures(factors, benchmark, y)
         times_factors(by_factor, y, pulled)
@@ -137,11 +148,7 @@ def solve_program(
         touch[SIGMA] = min(touch[SIGMA], cap)
         touch[PSI] = 0.0
         touch[CHI] = 0.0
-    h = np.empty(n)
-    b = np.empty(n)
-    center = w.copy()
-    changes = np.zeros((3, n))
-    response = np.zeros((3, n))
+    center[:] = w
     products = np.zeros((3, 3))
     system = np.zeros((4, 4))
     residual = np.zeros(4)
@@ -150,6 +157,7 @@ def solve_program(
     greatest = np.full(2, np.inf)
     last_error = np.inf
     last_move = np.inf
+    last_sigma, last_norm = touch[SIGMA], touch[NORM]
     plain = False  # the last step of the touching points was where the programme ended
     stalls = 0
     status = ITERATIONS
@@ -183,7 +191,7 @@ def solve_program(
             z[f] = a * y[f]
         ended = solve(
             b, factors, by_factor, a, h, cost, w0, lower, upper, alpha, beta, row_lower, row_upper,
-            pointer, member, z, eta, w, 300, 1e-13, inner, ray,
+            pointer, member, z, eta, w, 300, 1e-13, inner, ray, work, marks,
         )  # fmt: skip
         steps += inner[0]
         if ended != OPTIMAL:
@@ -213,7 +221,11 @@ def solve_program(
             center[:] = w
         else:
             move = 0.0
-        if rooted and sigma <= DUST * typical and k > 0.0:
+        if rooted and sigma <= DUST * typical and norm_at > 0.0:
+            if not plain and programmes > 1:  # Newton went too far: back, and where the programme then ended
+                touch[SIGMA], touch[NORM] = last_sigma, last_norm
+                plain = True
+                continue
             status = VANISHING
             break
         capped = psi > 0.0 or sigma > cap
@@ -221,7 +233,8 @@ def solve_program(
         close = NEARLY if programmes > TOGETHER or stalls > 0 else MET
         error = 0.0
         if rooted:
-            error = max(abs(math.log(max(sigma, 1e-300) / sigma_at)), abs(math.log(max(norm, 1e-300) / norm_at)))
+            error = abs(math.log(max(sigma, 1e-300) / sigma_at))
+            error = max(error, abs(math.log(max(norm, 1e-300) / norm_at)))
         off = 0.0
         if capped:
             off = abs(sigma / cap - 1.0)
@@ -242,12 +255,12 @@ def solve_program(
         last_move = error + move
         if not (rooted or capped or held):
             continue
-        changes[0, :] = marginal
-        changes[1, :] = w
-        changes[2, :] = away
+        changes[0, :n] = marginal
+        changes[1, :n] = w
+        changes[2, :n] = away
         sensitivity(
             factors, a, h, w, w0, lower, upper, alpha, beta, row_lower, row_upper, pointer, member, eta,
-            changes, response,
+            changes, response, work, marks,
         )  # fmt: skip
         for p in range(3):
             for q in range(3):
@@ -310,7 +323,7 @@ def solve_program(
                         system[3, 2] = -products[2, 0] / scale
                 system[3, 3] = -products[2, 2] / scale
                 residual[3] = 1.0 / track_cap - 1.0 / tracking
-        step = np.linalg.solve(system, -residual)
+        step = _eliminate(system, residual)
         if psi_moves:
             alone = nested or not (rooted or held)
             touch[PSI] = _next_multiplier(
@@ -336,6 +349,7 @@ def solve_program(
                 touch[SIGMA], touch[NORM] = max(sigma, 1e-12 * typical), max(norm, 1e-12)
                 plain = True
             last_error = error
+            last_sigma, last_norm = max(sigma, 1e-12 * typical), max(norm, 1e-12)
     report[0] = steps
     report[1] = programmes
     report[2] = inner[5]
@@ -343,6 +357,33 @@ def solve_program(
     report[4] = diagonal
     report[5] = rho
     return status
+
+
+@compiled
+def _eliminate(system: Array, residual: Array) -> Array:
+    """-system^-1 residual by elimination with row exchange; 0 where the system is singular."""
+    size = len(residual)
+    x = -residual
+    for c in range(size):
+        best = c
+        for row in range(c + 1, size):
+            if abs(system[row, c]) > abs(system[best, c]):
+                best = row
+        if not abs(system[best, c]) > 0.0:
+            return np.zeros(size)
+        for q in range(size):
+            system[c, q], system[best, q] = system[best, q], system[c, q]
+        x[c], x[best] = x[best], x[c]
+        for row in range(c + 1, size):
+            ratio = system[row, c] / system[c, c]
+            for q in range(c, size):
+                system[row, q] -= ratio * system[c, q]
+            x[row] -= ratio * x[c]
+    for c in range(size - 1, -1, -1):
+        for q in range(c + 1, size):
+            x[c] -= system[c, q] * x[q]
+        x[c] /= system[c, c]
+    return x
 
 
 @compiled

@@ -9,7 +9,7 @@ from stream_allocator.allocate.newton.bound import proof
 from stream_allocator.allocate.newton.outer import CHI, PSI, solve_program
 from stream_allocator.regime.elementary import compiled
 
-__all__ = ["BAD_INPUT", "CROSSED", "REPORT", "run"]
+__all__ = ["BAD_INPUT", "CROSSED", "REPORT", "SCRATCH", "run"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -17,6 +17,8 @@ Index = NDArray[np.int64]
 CROSSED, BAD_INPUT = 5, 6
 #: Length of the report: eight numbers of the solver, four of the proof.
 REPORT = 12
+#: Rows of the scratch memory: of float64, and of int64.
+SCRATCH = (24, 3)
 
 
 @compiled
@@ -46,12 +48,14 @@ def run(
     warm: bool,
     report: Array,
     ray: Array,
+    by_factor: Array,
+    work: Array,
+    marks: Index,
 ) -> int:
     """Solve and prove; see :func:`~stream_allocator.allocate.newton.outer.solve_program`."""
     n, k = factors.shape
-    by_factor = np.empty((k, n))
-    lower = np.empty(n)
-    upper = np.empty(n)
+    lower = work[22, :n]
+    upper = work[23, :n]
     good = True
     for i in range(n):
         for f in range(k):
@@ -69,9 +73,10 @@ def run(
     status = solve_program(
         mean, factors, by_factor, own, scalars, cost, quadratic, w0, lower, upper, benchmark, alpha, beta,
         row_lower, row_upper, pointer, member, z, eta, w, touch, warm, report[:8], ray,
+        work, marks,
     )  # fmt: skip
     proof(
         mean, factors, by_factor, own, scalars, cost, quadratic, w0, lower, upper, benchmark, alpha, beta,
-        row_lower, row_upper, pointer, member, eta, w, touch[PSI], touch[CHI], report[8:],
+        row_lower, row_upper, pointer, member, eta, w, touch[PSI], touch[CHI], report[8:], work,
     )  # fmt: skip
     return status

@@ -139,11 +139,7 @@ def search(
         for j in range(m):
             if row_lower[j] != row_upper[j] and step[j] != 0.0 and eta[j] * step[j] < 0.0:
                 x = -eta[j] / step[j]
-                if (
-                    x > reached
-                    and x < end
-                    and bound[j] == (row_upper[j] if eta[j] > 0.0 else row_lower[j])
-                ):
+                if x > reached and x < end and bound[j] == (row_upper[j] if eta[j] > 0.0 else row_lower[j]):
                     end = x
                     stopping = j
         low = reached
@@ -186,7 +182,7 @@ def search(
                         guess = 0.5 * (low + high)
                     if not (guess > low and guess < high):
                         guess = 0.5 * (low + high)
-                if guess == low or guess == high:
+                if guess in (low, high):
                     root = low if low > reached else high
                     break
             else:

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_allocator.allocate.certificate import certificate
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import trade_interval
 from stream_allocator.allocate.newton.outer import CHI, OUT_OF_REACH, PSI, VANISHING
 from stream_allocator.allocate.newton.problem import GROSS, INFEASIBLE, LONG, NET, OPTIMAL, Rows, make_rows
-from stream_allocator.allocate.newton.run import BAD_INPUT, CROSSED, REPORT, run
+from stream_allocator.allocate.newton.run import BAD_INPUT, CROSSED, REPORT, SCRATCH, run
 from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
+from stream_allocator.regime.likelihood import row_stride
 
-__all__ = ["NewtonAnswer", "NewtonSolver", "solve_cold"]
+__all__ = ["NewtonAnswer", "NewtonSolver", "minimum_variance", "solve_cold"]
 
 # What the compiled proof must show: violations in weights, the gap relative to the terms' sizes.
 PRIMAL, GAP = 1e-12, 1e-9
@@ -130,6 +130,12 @@ class NewtonSolver:
             self._rows, self._names = _rows_of(program)
             self._groups, self._shape, self._warm = program.groups, shape, False
             self._ray = np.zeros(len(self._rows.alpha))
+            stride = row_stride(shape[0])
+            self._scratch = (
+                np.zeros(shape[::-1]),
+                np.zeros((SCRATCH[0], stride)),
+                np.zeros((SCRATCH[1], stride), dtype=np.int64),
+            )
         rows = self._rows
         self._warm_start = self._warm
         eta = self._eta.copy() if self._warm else np.zeros(len(rows.alpha))
@@ -154,7 +160,7 @@ class NewtonSolver:
             program.mean, program.factors, program.idiosyncratic, scalars, program.linear_cost,
             program.quadratic_cost, program.current, program.lower, program.upper, program.trade,
             program.holding, program.benchmark, program.active, rows.alpha, rows.beta, row_lower, row_upper,
-            rows.pointer, rows.member, eta, weights, touch, self._warm, report, self._ray,
+            rows.pointer, rows.member, eta, weights, touch, self._warm, report, self._ray, *self._scratch,
         )  # fmt: skip
         objective, gap, scale, violation = report[8:].tolist()
         converged = status == OPTIMAL and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
@@ -169,7 +175,7 @@ class NewtonSolver:
     def _otherwise(self, program: Program, answer: NewtonAnswer) -> NewtonAnswer:
         """Why there is no answer: the limits contradict each other, or the portfolio vanishes, or neither."""
         if answer.status == "vanishing" or _may_be_cash(program):
-            cash = _all_cash(program)
+            cash = _all_cash(program, answer)
             if cash is not None:
                 return cash
         check_limits(program)
@@ -193,6 +199,23 @@ def solve_cold(program: Program) -> NewtonAnswer:
         If the limits cannot all hold; names those that clash.
     """
     return NewtonSolver().solve(program)
+
+
+def minimum_variance(program: Program) -> Program:
+    """The programme with the same limits but for the two caps, and nothing but variance to be minimised."""
+    nothing = np.zeros(len(program.assets))
+    return replace(
+        program,
+        mean=nothing,
+        linear_cost=nothing,
+        quadratic_cost=nothing,
+        risk_aversion=1.0,
+        radius=0.0,
+        mean_ambiguity=0.0,
+        deviation_aversion=0.0,
+        volatility=math.inf,
+        tracking=math.inf,
+    )
 
 
 def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]]:
@@ -221,44 +244,49 @@ def _variances(program: Program) -> Array:
 
 
 def _may_be_cash(program: Program) -> bool:
-    """Whether 0 is allowed for every asset that has risk, and the objective has its kink there."""
+    """Whether 0 is allowed for every asset that has risk, and the root terms have their kink there."""
     at = root_terms(program, np.zeros(len(program.assets)))
     lower, upper = trade_interval(program)
-    return at.k > 0.0 and bool(((lower <= 0.0) & (upper >= 0.0))[_variances(program) > 0.0].all())
+    allowed = bool(((lower <= 0.0) & (upper >= 0.0))[_variances(program) > 0.0].all())
+    return max(at.k, at.g, at.r) > 0.0 and allowed
 
 
-def _all_cash(program: Program) -> NewtonAnswer | None:
-    """Nothing in any asset that has risk, the rest as the programme without risk wants; if proven best."""
+def _all_cash(program: Program, near: NewtonAnswer) -> NewtonAnswer | None:
+    """Nothing in any asset that has risk, the rest as the programme without risk wants; if proven best.
+
+    With the prices of the programme without risk, or those of ``near``, the last one on the way there.
+    """
     if not _may_be_cash(program):
         return None
     risky = _variances(program) > 0.0
     lower, upper = trade_interval(program)
+    endless = np.full(len(risky), math.inf)
     still = replace(
         program,
         lower=np.where(risky, 0.0, lower),
         upper=np.where(risky, 0.0, np.maximum(lower, upper)),
-        trade=np.full(len(risky), math.inf),
-        holding=np.full(len(risky), math.inf),
-        active=np.full(len(risky), math.inf),
+        trade=endless,
+        holding=endless,
+        active=endless,
         volatility=math.inf,
+        tracking=math.inf,
         mean_ambiguity=0.0,
         deviation_aversion=0.0,
         risk_aversion=max(program.risk_aversion, 1.0),
         radius=0.0,
     )
-    try:
-        answer = NewtonSolver()._run(still)
-    except Infeasible:
-        return None
+    answer = NewtonSolver()._run(still)
     if not answer.converged:
         return None
-    found = replace(answer, _program=program)
-    shown = certificate(program, found.weights, found.multipliers)
-    if shown.primal > PRIMAL or shown.gap > CASH * max(answer.scale, _typical_scale(program)):
-        return None
-    return replace(
-        found, violation=shown.primal, gap=max(shown.gap, 0.0), objective=shown.objective, converged=True
-    )
+    allowance = CASH * max(answer.scale, _typical_scale(program))
+    for eta in (answer._eta, near._eta):
+        found = replace(answer, _program=program, _eta=eta, _touch=np.zeros(4))
+        shown = certificate(program, found.weights, found.multipliers)
+        if shown.primal <= PRIMAL and shown.gap <= allowance:
+            return replace(
+                found, violation=shown.primal, gap=max(shown.gap, 0.0), objective=shown.objective
+            )
+    return None
 
 
 def _typical_scale(program: Program) -> float:
@@ -273,27 +301,16 @@ def _check_caps(program: Program) -> None:
     ------
     Infeasible
     """
-    n = len(program.assets)
-    zero = np.zeros(n)
-    quiet = {
-        "radius": 0.0,
-        "mean_ambiguity": 0.0,
-        "deviation_aversion": 0.0,
-        "risk_aversion": 1.0,
-        "linear_cost": zero,
-        "quadratic_cost": zero,
-        "volatility": math.inf,
-        "tracking": math.inf,
-    }
     sigma_b = program.factors @ (program.factors.T @ program.benchmark)
     sigma_b = sigma_b + program.idiosyncratic * program.benchmark
+    calm = minimum_variance(program)
     for name, cap, mean, measure in (
-        ("volatility", program.volatility, zero, volatility),
+        ("volatility", program.volatility, calm.mean, volatility),
         ("tracking", program.tracking, sigma_b, tracking_error),
     ):
         if not math.isfinite(cap):
             continue
-        least = measure(program, NewtonSolver()._run(replace(program, mean=mean, **quiet)).weights)
+        least = measure(program, NewtonSolver()._run(replace(calm, mean=mean)).weights)
         if least > cap * (1.0 + ABOVE):
             word = "volatility" if name == "volatility" else "tracking error"
             raise Infeasible(
