@@ -153,8 +153,9 @@ def solve_program(
     system = np.zeros((4, 4))
     residual = np.zeros(4)
     inner = np.zeros(6)
-    least = np.zeros(2)  # brackets of psi and chi
+    least = np.full(2, -1.0)  # brackets of psi and chi; below 0 where 0 is untried
     greatest = np.full(2, np.inf)
+    nested = False
     last_error = np.inf
     last_move = np.inf
     last_sigma, last_norm = touch[SIGMA], touch[NORM]
@@ -268,11 +269,15 @@ def solve_program(
                 for i in range(n):
                     v += changes[p, i] * response[q, i]
                 products[p, q] = v
-        nested = programmes > TOGETHER
-        if programmes == TOGETHER + 1:
-            least[:] = 0.0
+        # all together at first; then the touching points, psi within them, chi within both
+        if programmes > TOGETHER and not nested:
+            nested = True
+            least[:] = -1.0
             greatest[:] = np.inf
-        settled = error <= 1e-10 and move <= 1e-11
+        joint = not nested or (error <= 1e-10 and move <= 1e-11)
+        psi_solved = not capped or abs(sigma / cap - 1.0) <= 1e-9
+        psi_moves = capped and joint
+        chi_moves = held and joint and (not nested or psi_solved)
         # d(A, B, chi) / d(sigma, nu, psi, chi), then d(sigma, nu, tracking) through the products
         a_sigma = -(k + gamma * r * norm_at) / (sigma_at * sigma_at) if rooted else 0.0
         a_norm = gamma * r / sigma_at if rooted else 0.0
@@ -289,26 +294,22 @@ def solve_program(
                 by_b = products[row, 1] / scale
                 system[row, 0] = -by_a * a_sigma - by_b * b_sigma
                 system[row, 1] = -by_a * a_norm - by_b * b_norm
-                if capped and not nested:
+                if psi_moves:
                     system[row, 2] = -by_a
-                if held and not nested:
+                if chi_moves:
                     system[row, 3] = -products[row, 2] / scale
                 system[row, row] -= 1.0
             residual[0] = sigma - sigma_at
             residual[1] = norm - norm_at
-        psi_moves = capped and (not nested or settled)
-        chi_moves = held and (not nested or (settled and (not capped or abs(sigma / cap - 1.0) <= 1e-9)))
         flat = False
         if psi_moves:
             scale = sigma * sigma * sigma
             if products[0, 0] <= 1e-14 * sigma**4 / max(a, 1e-300):
                 flat = True
             else:
-                if not nested:
-                    system[2, 0] = -(products[0, 0] * a_sigma + products[0, 1] * b_sigma) / scale
-                    system[2, 1] = -(products[0, 0] * a_norm + products[0, 1] * b_norm) / scale
-                    if held:
-                        system[2, 3] = -products[0, 2] / scale
+                system[2, 0] = -(products[0, 0] * a_sigma + products[0, 1] * b_sigma) / scale
+                system[2, 1] = -(products[0, 0] * a_norm + products[0, 1] * b_norm) / scale
+                system[2, 3] = -products[0, 2] / scale
                 system[2, 2] = -products[0, 0] / scale
                 residual[2] = 1.0 / cap - 1.0 / sigma
         if chi_moves and tracking > 0.0:
@@ -316,14 +317,19 @@ def solve_program(
             if products[2, 2] <= 1e-14 * tracking**4 / max(a, 1e-300):
                 flat = True
             else:
-                if not nested:
-                    system[3, 0] = -(products[2, 0] * a_sigma + products[2, 1] * b_sigma) / scale
-                    system[3, 1] = -(products[2, 0] * a_norm + products[2, 1] * b_norm) / scale
-                    if capped:
-                        system[3, 2] = -products[2, 0] / scale
+                system[3, 0] = -(products[2, 0] * a_sigma + products[2, 1] * b_sigma) / scale
+                system[3, 1] = -(products[2, 0] * a_norm + products[2, 1] * b_norm) / scale
+                system[3, 2] = -products[2, 0] / scale
                 system[3, 3] = -products[2, 2] / scale
                 residual[3] = 1.0 / track_cap - 1.0 / tracking
         step = _eliminate(system, residual)
+        if psi_moves and chi_moves and not nested:  # nearly the same cap twice: one after the other
+            against = step[2] * (sigma - cap) < 0.0 or step[3] * (tracking - track_cap) < 0.0
+            if against or max(abs(step[2]), abs(step[3])) > 10.0 * a:
+                nested = True
+                least[:] = -1.0
+                greatest[:] = np.inf
+                continue
         if psi_moves:
             alone = nested or not (rooted or held)
             touch[PSI] = _next_multiplier(
@@ -334,6 +340,8 @@ def solve_program(
             touch[CHI] = _next_multiplier(
                 chi, step[3], tracking > track_cap, flat, alone, a, gamma + k / typical, least, greatest, 1
             )
+            if nested:  # psi was solved for another chi
+                least[0], greatest[0] = -1.0, np.inf
         if touch[PSI] > 1e9 * (a - psi) or touch[CHI] > 1e9 * (a - chi):
             status = OUT_OF_REACH
             break
@@ -410,8 +418,10 @@ def _next_multiplier(
         guess = max(4.0 * now, unit)
     if bracketed:
         if greatest[which] < np.inf:
+            if guess <= 0.0 and least[which] < 0.0:
+                return 0.0
             if not (least[which] < guess < greatest[which]):
-                guess = 0.5 * (least[which] + greatest[which])
+                guess = 0.5 * (max(least[which], 0.0) + greatest[which])
         elif guess <= least[which]:
             guess = max(4.0 * now, unit)
     guess = max(guess, 0.0)
