@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.optimize import linprog
 
-from stream_allocator.allocate.limits import rows_of, trade_interval
+from stream_allocator.allocate.limits import holding_interval, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = ["Infeasible", "check_limits", "least_violation"]
@@ -42,38 +44,41 @@ def check_limits(program: Program) -> None:
     crossed = np.flatnonzero(lower > upper + TOLERANCE)
     if crossed.size:
         i = int(crossed[0])
-        asset = program.assets[i]
-        side = "lower" if program.current[i] < program.lower[i] else "upper"
+        over = program.current[i] > upper[i]
+        clash = tuple(dict.fromkeys(_end_name(program, i, is_upper=side) for side in (over, not over)))
         raise Infeasible(
-            (f"{side}[{asset}]", f"liquidity[{asset}]"),
-            f"{asset} is held at {program.current[i]:.6g}, {side} is {getattr(program, side)[i]:.6g}, "
-            f"and liquidity allows a trade of {program.trade[i]:.6g}",
+            clash,
+            f"{program.assets[i]} is held at {program.current[i]:.6g} and may trade {program.trade[i]:.6g}; "
+            f"its limits ask for {lower[i]:.6g} to {upper[i]:.6g}",
         )
     upper = np.maximum(lower, upper)
     start = np.clip(program.current, lower, upper)
     needed = float(np.abs(start - program.current).sum())
     if needed > program.turnover + TOLERANCE:
         outside = np.flatnonzero(start != program.current)
-        names = [
-            f"{'lower' if program.current[i] < program.lower[i] else 'upper'}[{program.assets[i]}]"
-            for i in outside
-        ]
+        names = [_end_name(program, int(i), bool(start[i] < program.current[i]), held=True) for i in outside]
         raise Infeasible(
             ("turnover", *names),
             f"coming back into the box needs turnover {needed:.6g}, allowed is {program.turnover:.6g}",
         )
     rows = rows_of(program)
-    for name, normal, bound in zip(rows.names, rows.normals, rows.bounds, strict=True):
-        least = float(np.where(normal > 0.0, lower, upper) @ normal)
+    nearest_zero = np.minimum(np.maximum(0.0, lower), upper)
+    ends = np.stack([lower, upper, nearest_zero])
+    values = rows.values(start)
+    for name, normal, magnitude, bound, value in zip(
+        rows.names, rows.normals, rows.magnitudes, rows.bounds, values, strict=True
+    ):
+        shares = normal * ends + magnitude * np.abs(ends)
+        least = float(shares.min(axis=0).sum())
         if least > bound + TOLERANCE:
-            members = np.flatnonzero(normal)
-            ends = tuple(_end_name(program, int(i), bool(normal[i] < 0.0)) for i in members)
+            members = np.flatnonzero((normal != 0.0) | (magnitude != 0.0))
+            blocking = tuple(_end_name(program, int(i), bool(shares[1, i] < shares[0, i])) for i in members)
             raise Infeasible(
-                (name, *ends),
-                f"{name} and the box with liquidity exclude each other by {least - bound:.6g}",
+                (name, *blocking),
+                f"{name} and the limits on its assets exclude each other by {least - bound:.6g}",
             )
         # from the nearest point of the box, each unit of the sum takes a unit of turnover
-        total = needed + max(0.0, float(normal @ start) - bound)
+        total = needed + max(0.0, float(value) - bound)
         if total > program.turnover + TOLERANCE:
             raise Infeasible(
                 ("turnover", name),
@@ -81,21 +86,23 @@ def check_limits(program: Program) -> None:
             )
 
 
-def _end_name(program: Program, i: int, is_upper: bool) -> str:
-    """The limit that ends asset i's interval on one side."""
-    asset = program.assets[i]
-    if is_upper:
-        bound = program.upper[i] <= program.current[i] + program.trade[i]
-        return f"upper[{asset}]" if bound else f"liquidity[{asset}]"
-    bound = program.lower[i] >= program.current[i] - program.trade[i]
-    return f"lower[{asset}]" if bound else f"liquidity[{asset}]"
+def _end_name(program: Program, i: int, is_upper: bool, held: bool = False) -> str:
+    """The limit that ends asset i's interval on one side; of its holding alone where ``held``."""
+    p, sign = program, 1.0 if is_upper else -1.0
+    ends = {
+        "upper" if is_upper else "lower": sign * (p.upper[i] if is_upper else p.lower[i]),
+        "exit": p.holding[i],
+        "active": sign * p.benchmark[i] + p.active[i],
+        "liquidity": math.inf if held else sign * p.current[i] + p.trade[i],
+    }
+    return f"{min(ends, key=lambda name: ends[name])}[{p.assets[i]}]"
 
 
 def least_violation(program: Program) -> tuple[float, Array, tuple[str, ...]]:
-    """The least total violation of box, cash and groups that turnover and liquidity leave room for.
+    """The least total violation of holdings and sums that turnover and liquidity leave room for.
 
-    One linear programme: w = w0 + up - down with 0 <= up, down <= trade, sum(up + down) <= turnover, and a
-    slack for each bound.
+    One linear programme: w = w0 + up - down with 0 <= up, down <= trade, sum(up + down) <= turnover,
+    s >= |w|, and a slack for each bound.
 
     Returns
     -------
@@ -116,19 +123,23 @@ def least_violation(program: Program) -> tuple[float, Array, tuple[str, ...]]:
     rows = rows_of(program)
     m = len(rows.names)
     w0, eye = program.current, np.eye(n)
-    # variables: up, down, slack of lower, of upper, of rows
-    zero = np.zeros((n, n + m))
-    to_lower = np.hstack([-eye, eye, -eye, zero])
-    to_upper = np.hstack([eye, -eye, np.zeros((n, n)), -eye, np.zeros((n, m))])
-    to_rows = np.hstack([rows.normals, -rows.normals, np.zeros((m, 2 * n)), -np.eye(m)])
+    lower, upper = holding_interval(program)
+    # variables: up, down, s, slack of lower, of upper, of rows
+    none, slacks = np.zeros((n, n)), 2 * n + m
+    to_lower = np.hstack([-eye, eye, none, -eye, np.zeros((n, n + m))])
+    to_upper = np.hstack([eye, -eye, none, none, -eye, np.zeros((n, m))])
+    to_rows = np.hstack([rows.normals, -rows.normals, rows.magnitudes, np.zeros((m, 2 * n)), -np.eye(m)])
     matrix = [to_lower, to_upper, to_rows]
-    bound = [w0 - program.lower, program.upper - w0, rows.bounds - rows.normals @ w0]
+    bound = [w0 - lower, upper - w0, rows.bounds - rows.normals @ w0]
+    if rows.magnitudes.any():
+        matrix += [np.hstack([side * eye, -side * eye, -eye, np.zeros((n, slacks))]) for side in (1.0, -1.0)]
+        bound += [-w0, w0]
     if np.isfinite(program.turnover):
-        matrix.append(np.concatenate([np.ones(2 * n), np.zeros(2 * n + m)])[None, :])
+        matrix.append(np.concatenate([np.ones(2 * n), np.zeros(n + slacks)])[None, :])
         bound.append(np.array([program.turnover]))
-    cost = np.concatenate([np.zeros(2 * n), np.ones(2 * n + m)])
+    cost = np.concatenate([np.zeros(3 * n), np.ones(slacks)])
     cost[: 2 * n] = 1e-9  # of equal answers the one that trades least
-    most = np.concatenate([program.trade, program.trade, np.full(2 * n + m, np.inf)])
+    most = np.concatenate([program.trade, program.trade, np.full(n + slacks, np.inf)])
     result = linprog(
         cost,
         A_ub=np.vstack(matrix),
@@ -139,10 +150,10 @@ def least_violation(program: Program) -> tuple[float, Array, tuple[str, ...]]:
     if result.x is None:
         raise RuntimeError(f"least violation: {result.message}")
     weights = w0 + np.asarray(result.x[:n]) - np.asarray(result.x[n : 2 * n])
-    slack = np.asarray(result.x[2 * n :])
+    slack = np.asarray(result.x[3 * n :])
     names = (
-        *(f"lower[{a}]" for a in program.assets),
-        *(f"upper[{a}]" for a in program.assets),
+        *(_end_name(program, i, is_upper=False, held=True) for i in range(n)),
+        *(_end_name(program, i, is_upper=True, held=True) for i in range(n)),
         *rows.names,
     )
     broken = tuple(name for name, s in zip(names, slack, strict=True) if s > 1e-9)

@@ -22,10 +22,11 @@ __all__ = ["GAP", "PRIMAL", "RUNGS", "Decision", "decide", "passes"]
 
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 
-# What a certificate must prove.  Newton leaves violations and relative gaps of 1e-15, OSQP alone 1e-9 and
-# 1e-6: nothing worse than a good answer of OSQP's passes.  1e-6 of the objective's terms is about a hundredth
-# of a basis point a year, far below what a trade costs.
-PRIMAL, GAP = 1e-9, 1e-6
+# What a certificate must prove: violations in weights, the gap relative to the size of the objective's terms.
+# Newton leaves 1e-14 and 1e-13, OSQP alone 1e-9 and 1e-6: nothing worse than Newton's answers passes.
+PRIMAL, GAP = 1e-12, 1e-9
+# A portfolio whose terms are smaller than this (all cash) is judged as if they were this large.
+SMALL = 1e-6
 # Trades obey turnover and liquidity, and no violation grows, to this.
 EXACT = 1e-12
 
@@ -56,7 +57,7 @@ class Decision:
 
 def passes(program: Program, weights: Array, proof: Certificate) -> bool:
     """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
-    return proof.primal <= PRIMAL and proof.gap <= GAP * max(objective_scale(program, weights), GAP)
+    return proof.primal <= PRIMAL and proof.gap <= GAP * max(objective_scale(program, weights), SMALL)
 
 
 def decide(

@@ -59,7 +59,7 @@ def test_the_bound_meets_the_optimum_that_an_independent_solver_finds(kind):
         proof = certificate(p, answer.weights, answer.multipliers)
         best, _ = solve_cone(p)
         scale = size(p, answer.weights) + 1e-6
-        assert abs(proof.bound - best) <= 1e-8 * scale
+        assert abs(proof.bound - best) <= 1e-8 * (scale + 1e-3)  # what Clarabel is exact to at all cash
         assert proof.primal <= 1e-12
         assert abs(proof.gap) <= 1e-10 * scale
 
@@ -70,7 +70,7 @@ def test_prices_of_box_and_liquidity_follow_from_those_of_the_rows(kind, seed):
     p, answer = solved(kind, seed)
     if answer is None:
         return
-    rows = ("cash", "group", "turnover", "volatility")
+    rows = ("cash", "group", "gross", "turnover", "volatility", "tracking")
     only = {name: x for name, x in answer.multipliers.items() if name.startswith(rows)}
     derived = shadow_prices(p, answer.weights, only)
     published = {n: x for n, x in answer.multipliers.items() if not n.startswith(rows)}

@@ -18,6 +18,8 @@ def naive_violations(p, w):
         found[f"lower[{a}]"] = p.lower[i] - w[i]
         found[f"upper[{a}]"] = w[i] - p.upper[i]
         found[f"liquidity[{a}]"] = abs(w[i] - p.current[i]) - p.trade[i]
+        found[f"exit[{a}]"] = abs(w[i]) - p.holding[i]
+        found[f"active[{a}]"] = abs(w[i] - p.benchmark[i]) - p.active[i]
     cash = 1.0 - sum(w)
     found["cash_lower"] = p.cash_lower - cash
     found["cash_upper"] = cash - p.cash_upper
@@ -25,9 +27,13 @@ def naive_violations(p, w):
         total = sum(w[i] for i in g.members)
         found[f"group_lower[{g.name}]"] = g.lower - total
         found[f"group_upper[{g.name}]"] = total - g.upper
+        found[f"group_long[{g.name}]"] = sum(w[i] for i in g.members if w[i] > 0.0) - g.long
+        found[f"group_gross[{g.name}]"] = sum(abs(w[i]) for i in g.members) - g.gross
+    found["gross"] = sum(abs(w)) - p.gross
     found["turnover"] = sum(abs(w - p.current)) - p.turnover
     sigma = p.factors @ p.factors.T + np.diag(p.idiosyncratic)
     found["volatility"] = np.sqrt(w @ sigma @ w) - p.volatility
+    found["tracking"] = np.sqrt((w - p.benchmark) @ sigma @ (w - p.benchmark)) - p.tracking
     return {name: x for name, x in found.items() if x > 0.0}
 
 
@@ -47,7 +53,7 @@ def test_rows_are_the_cash_and_group_limits(kind, seed):
     p = programme(kind, seed)
     w = p.current + np.random.default_rng(seed).normal(size=len(p.assets)) * 0.1
     rows = rows_of(p)
-    excess = dict(zip(rows.names, rows.normals @ w - rows.bounds, strict=True))
+    excess = dict(zip(rows.names, rows.values(w) - rows.bounds, strict=True))
     which = tuple(x for x in limits_of(p) if x.name in excess)
     for limit, value in zip(which, values(p, w, which), strict=True):
         assert abs(limit.sense * (value - limit.bound) - excess[limit.name]) <= 1e-14

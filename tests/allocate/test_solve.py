@@ -42,7 +42,7 @@ def test_weights_and_objective_are_those_of_the_cone_solver(kind):
         feasible += 1
         best, weights = oracle
         assert ours.agreed, seed
-        assert abs(ours.objective - best) <= 1e-8 * (size(p, ours.weights) + 1e-6)
+        assert abs(ours.objective - best) <= 1e-8 * (size(p, ours.weights) + 1e-3)
         assert max(violations(p, ours.weights).values(), default=0.0) <= 1e-12
         if p.idiosyncratic.min() > 0.0:  # otherwise several weights may be best
             # the objective is flat at its minimum: weights agree to the root of its accuracy

@@ -19,8 +19,11 @@ def naive_objective(p, w):
     sigma = p.factors @ p.factors.T + np.diag(p.idiosyncratic)
     omega = sigma / p.mean_evidence
     trade = w - p.current
+    alpha, rho = p.deviation_aversion, np.sqrt(p.radius)
+    gelbrich = alpha * np.sqrt(w @ sigma @ w) + rho * np.sqrt(1 + alpha**2) * np.linalg.norm(w)
     return (
         -p.mean @ w
+        + (gelbrich if alpha > 0 else 0.0)
         + p.mean_ambiguity * np.sqrt(w @ omega @ w)
         + p.risk_aversion / 2 * (np.sqrt(w @ sigma @ w) + np.sqrt(p.radius) * np.linalg.norm(w)) ** 2
         + sum(c * abs(x) for c, x in zip(p.linear_cost, trade, strict=True))

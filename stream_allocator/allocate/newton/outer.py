@@ -276,8 +276,9 @@ def solve_program(
             greatest[:] = np.inf
         joint = not nested or (error <= 1e-10 and move <= 1e-11)
         psi_solved = not capped or abs(sigma / cap - 1.0) <= 1e-9
+        near_caps = off <= 1e-5  # Newton's region: no bracket is as good
         psi_moves = capped and joint
-        chi_moves = held and joint and (not nested or psi_solved)
+        chi_moves = held and joint and (not nested or psi_solved or near_caps)
         # d(A, B, chi) / d(sigma, nu, psi, chi), then d(sigma, nu, tracking) through the products
         a_sigma = -(k + gamma * r * norm_at) / (sigma_at * sigma_at) if rooted else 0.0
         a_norm = gamma * r / sigma_at if rooted else 0.0
@@ -331,12 +332,12 @@ def solve_program(
                 greatest[:] = np.inf
                 continue
         if psi_moves:
-            alone = nested or not (rooted or held)
+            alone = (nested or not (rooted or held)) and not near_caps
             touch[PSI] = _next_multiplier(
                 psi, step[2], sigma > cap, flat, alone, a, gamma + k / typical, least, greatest, 0
             )
         if chi_moves:
-            alone = nested or not (rooted or capped)
+            alone = (nested or not (rooted or capped)) and not near_caps
             touch[CHI] = _next_multiplier(
                 chi, step[3], tracking > track_cap, flat, alone, a, gamma + k / typical, least, greatest, 1
             )

@@ -12,7 +12,16 @@ from stream_allocator.allocate.certificate import certificate
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import trade_interval
 from stream_allocator.allocate.newton.outer import CHI, OUT_OF_REACH, PSI, VANISHING
-from stream_allocator.allocate.newton.problem import GROSS, INFEASIBLE, LONG, NET, OPTIMAL, Rows, make_rows
+from stream_allocator.allocate.newton.problem import (
+    GROSS,
+    INFEASIBLE,
+    ITERATIONS,
+    LONG,
+    NET,
+    OPTIMAL,
+    Rows,
+    make_rows,
+)
 from stream_allocator.allocate.newton.run import BAD_INPUT, CROSSED, REPORT, SCRATCH, run
 from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
@@ -48,7 +57,7 @@ class NewtonAnswer:
     status : str
         ``optimal`` where it is.
     converged : bool
-        Whether it is optimal, and the proof shows it.
+        Whether the proof shows it: violation and gap within what a published decision must have.
     steps, outer : int
         Newton steps, and quadratic programmes that they went through.
     violation : float
@@ -163,7 +172,10 @@ class NewtonSolver:
             rows.pointer, rows.member, eta, weights, touch, self._warm, report, self._ray, *self._scratch,
         )  # fmt: skip
         objective, gap, scale, violation = report[8:].tolist()
-        converged = status == OPTIMAL and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
+        # the proof holds whatever the solver says of itself
+        converged = (
+            status in (OPTIMAL, ITERATIONS) and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
+        )
         self._warm = converged
         if converged:
             self._eta, self._weights, self._touch = eta, weights, touch
