@@ -1,4 +1,4 @@
-r"""The convex part of the objective: mean, the root terms, quadratic cost; its slope and curvature.
+r"""The convex part of the objective: mean, the root terms, quadratic cost; its slope.
 
 With :math:`\sigma = \sqrt{w'\Sigma w}`, :math:`\nu = \|w\|_2`, :math:`r = \sqrt\delta`,
 :math:`k = \alpha + \kappa/\sqrt{\text{mean\_evidence}}` (:math:`\Omega` is a multiple of :math:`\Sigma`) and
@@ -18,16 +18,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = [
     "RootTerms",
     "covariance",
     "gradient",
-    "hessian",
     "kink",
     "root_terms",
     "tracking_error",
@@ -95,47 +91,3 @@ def gradient(program: Program, weights: Array, at: RootTerms) -> Array:
     if at.norm > 0.0:
         g += ((program.risk_aversion * robust * at.r + at.g) / at.norm) * weights
     return g
-
-
-def hessian(
-    program: Program, weights: Array, at: RootTerms, sigma: Array, free: NDArray[np.intp], extra: float
-) -> Array:
-    """Curvature of h + extra/2 w' Sigma w over some assets.
-
-    Parameters
-    ----------
-    sigma : (n, n) array
-        :func:`covariance` of the programme.
-    free : (m,) array of int
-        The assets.
-    extra : float
-        psi, the multiplier of the volatility cap.
-
-    Returns
-    -------
-    (m, m) array
-        Positive semi-definite.
-    """
-    gamma, r = program.risk_aversion, at.r
-    s, w = at.marginal[free], weights[free]
-    h: Array = sigma[np.ix_(free, free)]
-    tilt = r * w / at.norm if at.norm > 0.0 else np.zeros_like(w)
-    robust = at.sigma + r * at.norm
-    if at.sigma > 0.0:
-        a = (at.k + gamma * robust) / at.sigma
-        p = s / at.sigma
-        h *= a + extra
-        h -= a * np.outer(p, p)
-        tilt_and_risk = p + tilt
-    else:
-        h *= gamma + extra
-        tilt_and_risk = tilt
-    if at.norm > 0.0:
-        u = w / at.norm
-        b = (gamma * robust * r + at.g) / at.norm
-        h -= b * np.outer(u, u)
-        h += gamma * np.outer(tilt_and_risk, tilt_and_risk)
-    else:
-        b = gamma * r * r
-    h.flat[:: len(free) + 1] += b + 2.0 * program.quadratic_cost[free]
-    return h

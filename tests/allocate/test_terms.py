@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from programmes import KINDS, programme
 
 from stream_allocator.allocate import covariance, objective, objective_terms
-from stream_allocator.allocate.robust import gradient, hessian, root_terms
+from stream_allocator.allocate.robust import gradient, root_terms
 
 kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
 
@@ -58,7 +58,9 @@ def test_the_terms_add_up_to_the_objective(kind, seed):
     ]
     size = sum(abs(x) for x in terms.values())
     assert abs(math.fsum(terms.values()) - objective(p, w)) <= 1e-15 * size
-    assert terms["risk"] == pytest.approx(p.risk_aversion / 2 * (w @ covariance(p) @ w), rel=1e-12)
+    variance = w @ covariance(p) @ w
+    risk = p.risk_aversion / 2 * variance + p.deviation_aversion * math.sqrt(variance)
+    assert terms["risk"] == pytest.approx(risk, rel=1e-12)
     assert min(list(terms.values())[1:]) >= 0.0
 
 
@@ -70,27 +72,17 @@ def test_all_cash_costs_only_the_trade():
 
 
 @given(st.sampled_from(["plain", "long_short", "smooth", "riskless_asset"]), seeds)
-def test_slope_and_curvature_are_the_derivatives(kind, seed):
+def test_the_slope_is_the_derivative(kind, seed):
     p = programme(kind, seed, linear_cost=np.zeros(programme(kind, seed).current.size))
     w = somewhere(p, seed)
     n, step = len(w), 1e-6
-    every = np.arange(n)
     at = root_terms(p, w)
     slope = gradient(p, w, at)
-    curvature = hessian(p, w, at, covariance(p), every, 0.0)
     for i in range(n):
         e = np.zeros(n)
         e[i] = step
         rise = (naive_objective(p, w + e) - naive_objective(p, w - e)) / (2 * step)
         assert abs(rise - slope[i]) <= 1e-6
-        bend = (gradient(p, w + e, root_terms(p, w + e)) - gradient(p, w - e, root_terms(p, w - e))) / (
-            2 * step
-        )
-        np.testing.assert_allclose(bend, curvature[i], atol=2e-4 * max(1.0, np.abs(curvature).max()))
-    assert np.linalg.eigvalsh(curvature).min() >= -1e-9 * np.abs(curvature).max()
-    some = every[::2]
-    part = hessian(p, w, at, covariance(p), some, 3.0)
-    np.testing.assert_allclose(part, (curvature + 3.0 * covariance(p))[np.ix_(some, some)], atol=1e-12)
 
 
 @given(seeds, st.floats(1e-6, 0.1))

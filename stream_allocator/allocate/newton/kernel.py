@@ -29,7 +29,7 @@ from stream_allocator.allocate.newton.curvature import (
     schur,
     solve_pivoted,
 )
-from stream_allocator.allocate.newton.place import place, place_unsized
+from stream_allocator.allocate.newton.place import place_all, total
 from stream_allocator.allocate.newton.problem import INFEASIBLE, ITERATIONS, OPTIMAL
 from stream_allocator.allocate.newton.search import search
 from stream_allocator.regime.elementary import compiled
@@ -62,19 +62,6 @@ def times_factors(by_factor: Array, x: Array, out: Array) -> None:
         if xk != 0.0:
             for i in range(by_factor.shape[1]):
                 out[i] += by_factor[k, i] * xk
-
-
-@compiled
-def _sized(lower: Array, beta: Array, row_upper: Array) -> bool:
-    """Whether some row counts |w| of an asset that can be negative: otherwise |w| is w."""
-    counts = False
-    for j in range(len(beta)):
-        counts = counts or (beta[j] > 0.0 and row_upper[j] < np.inf)
-    if counts:
-        for i in range(len(lower)):
-            if lower[i] < 0.0:
-                return True
-    return False
 
 
 @compiled
@@ -125,7 +112,7 @@ def solve(
         Newton steps, null directions among them, evaluations, free assets, duality gap, worst row violation.
     ray : (m,) array
         The proof, where the answer is ``INFEASIBLE``.
-    work, marks : (10, >= n) and (3, >= n) arrays
+    work, marks : (14, >= n) and (1, >= n) arrays
         Scratch: fresh pages of memory would cost more than the work.
 
     Returns
@@ -135,7 +122,7 @@ def solve(
     """
     n, k = factors.shape
     m = len(eta)
-    sized = _sized(lower, beta, row_upper)
+    grouped = len(member) > 0
     for j in range(m):
         if row_upper[j] == np.inf and eta[j] > 0.0:
             eta[j] = 0.0
@@ -151,14 +138,14 @@ def solve(
     price = work[7, :n]
     side = work[8, :n]
     sign = work[9, :n]
+    is_free = work[10, :n]
+    counted = work[11, :n]  # in m_free
+    scratch = work[12, :n]
+    spare = work[13, :n]
     free = marks[0, :n]
-    is_free = marks[1, :n]
-    counted = marks[2, :n]  # in m_free
     for i in range(n):
         room[i] = 1.0 / h[i]
-        side[i] = 0.0
-        sign[i] = 1.0
-        counted[i] = 0
+        counted[i] = 0.0
     value = np.empty(m)
     excess = np.empty(m)
     bound = np.zeros(m)
@@ -196,38 +183,37 @@ def solve(
     free_count = 0
     while steps < most_steps:
         # every asset at the present prices
+        for i in range(n):
+            pull[i] = base[i] - eta[0]
+            size[i] = eta[2]
+            price[i] = cost[i] + eta[1]
+        if grouped:
+            for i in range(n):
+                for q in range(pointer[i], pointer[i + 1]):
+                    j = member[q]
+                    pull[i] -= alpha[j] * eta[j]
+                    size[i] += beta[j] * eta[j]
+        place_all(pull, price, size, w0, room, lower, upper, w, is_free, side, sign)
         value[:] = 0.0
+        value[0] = total(w)
+        for i in range(n):
+            scratch[i] = abs(w[i] - w0[i])
+            spare[i] = abs(w[i])
+        value[1] = total(scratch)
+        value[2] = total(spare)
+        if grouped:
+            for i in range(n):
+                for q in range(pointer[i], pointer[i + 1]):
+                    j = member[q]
+                    value[j] += alpha[j] * w[i] + beta[j] * spare[i]
         free_count = 0
         changes = 0
         for i in range(n):
-            a = base[i] - eta[0]
-            g = eta[2]
-            for q in range(pointer[i], pointer[i + 1]):
-                j = member[q]
-                a -= alpha[j] * eta[j]
-                g += beta[j] * eta[j]
-            price[i] = cost[i] + eta[1]
-            if not sized:  # |w| is w
-                a -= g
-            pull[i] = a
-            size[i] = g
-            if sized:
-                wi, fi, side[i], sign[i] = place(a, price[i], g, w0[i], room[i], lower[i], upper[i])
-            else:
-                wi, fi, side[i] = place_unsized(a, price[i], w0[i], room[i], lower[i], upper[i])
-            w[i] = wi
-            is_free[i] = 1 if fi else 0
-            if fi:
+            if is_free[i] != 0.0:
                 free[free_count] = i
                 free_count += 1
             if is_free[i] != counted[i]:
                 changes += 1
-            value[0] += wi
-            value[1] += abs(wi - w0[i])
-            value[2] += abs(wi)
-            for q in range(pointer[i], pointer[i + 1]):
-                j = member[q]
-                value[j] += alpha[j] * wi + beta[j] * abs(wi)
         exposures(factors, w, y)
         largest = 0.0
         unbalanced = 0.0
@@ -271,10 +257,10 @@ def solve(
         # curvature over the free assets, by what has changed
         if changes > free_count:
             m_free[:] = 0.0
-            counted[:] = 0
+            counted[:] = 0.0
         for i in range(n):
             if is_free[i] != counted[i]:
-                e = room[i] if is_free[i] == 1 else -room[i]
+                e = room[i] if is_free[i] != 0.0 else -room[i]
                 for f in range(k):
                     v = e * factors[i, f]
                     for q in range(f + 1):
@@ -405,18 +391,18 @@ def solve(
             fresh = True
             continue
         for i in range(n):
-            rate = moved[i] + step[0]
-            size_change = step[2]
-            for q in range(pointer[i], pointer[i + 1]):
-                j = member[q]
-                rate += alpha[j] * step[j]
-                size_change += beta[j] * step[j]
-            pull_rate[i] = rate if sized else rate + size_change
-            size_rate[i] = size_change
+            pull_rate[i] = moved[i] + step[0]
+            size_rate[i] = step[2]
+        if grouped:
+            for i in range(n):
+                for q in range(pointer[i], pointer[i + 1]):
+                    j = member[q]
+                    pull_rate[i] += alpha[j] * step[j]
+                    size_rate[i] += beta[j] * step[j]
         t, stopped, endless = search(
             pull, pull_rate, price, size, size_rate, w0, room, lower, upper, eta, step, bound,
-            row_lower, row_upper, constant, slope, sized, is_null, rising, first,
-            max(0.3 * tolerance, 1e-13 * rising), farthest, count,
+            row_lower, row_upper, constant, slope, is_null, rising, first,
+            max(0.3 * tolerance, 1e-13 * rising), farthest, count, scratch, spare,
         )  # fmt: skip
         if endless:
             ray[:] = step
@@ -491,7 +477,6 @@ def sensitivity(
     """
     n, k = factors.shape
     m = len(eta)
-    sized = _sized(lower, beta, row_upper)
     free = marks[0, :n]
     count = 0
     room = work[0, :n]
@@ -502,7 +487,7 @@ def sensitivity(
         room[i] = 1.0 / h[i]
         side[i] = 1.0 if w[i] > w0[i] else -1.0
         sign[i] = 1.0 if w[i] > 0.0 else -1.0
-        if w[i] > lower[i] and w[i] < upper[i] and w[i] != w0[i] and not (sized and w[i] == 0.0):
+        if w[i] > lower[i] and w[i] < upper[i] and w[i] != w0[i] and w[i] != 0.0:
             free[count] = i
             count += 1
             for f in range(k):

@@ -92,7 +92,7 @@ def solve_program(
         Newton steps, quadratic programmes, worst row violation, A, B, and the curvature added at the end.
     ray : (m,) array
         The proof where the rows contradict each other.
-    work, marks : (22, >= n) and (3, >= n) arrays
+    work, marks : (26, >= n) and (1, >= n) arrays
         Scratch.
 
     Returns
@@ -112,14 +112,14 @@ def solve_program(
     variance = max(variance / n, 1e-300)
     typical = math.sqrt(variance)
     y = np.empty(kf)
-    marginal = work[10, :n]  # Sigma w
-    away = work[11, :n]  # Sigma (w - benchmark)
-    pulled = work[12, :n]  # Sigma benchmark
-    h = work[13, :n]
-    b = work[14, :n]
-    center = work[15, :n]
-    changes = work[16:19]
-    response = work[19:22]
+    marginal = work[14, :n]  # Sigma w
+    away = work[15, :n]  # Sigma (w - benchmark)
+    pulled = work[16, :n]  # Sigma benchmark
+    h = work[17, :n]
+    b = work[18, :n]
+    center = work[19, :n]
+    changes = work[20:23]
+    response = work[23:26]
     away[:] = 0.0
     pulled[:] = 0.0
     if tracked:

@@ -15,10 +15,12 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 CROSSED, BAD_INPUT = 5, 6
+# Weights this near to a kink are at it.
+SNAP = 1e-15
 #: Length of the report: eight numbers of the solver, four of the proof.
 REPORT = 12
 #: Rows of the scratch memory: of float64, and of int64.
-SCRATCH = (24, 3)
+SCRATCH = (28, 1)
 
 
 @compiled
@@ -54,8 +56,8 @@ def run(
 ) -> int:
     """Solve and prove; see :func:`~stream_allocator.allocate.newton.outer.solve_program`."""
     n, k = factors.shape
-    lower = work[22, :n]
-    upper = work[23, :n]
+    lower = work[26, :n]
+    upper = work[27, :n]
     good = True
     for i in range(n):
         for f in range(k):
@@ -75,6 +77,12 @@ def run(
         row_lower, row_upper, pointer, member, z, eta, w, touch, warm, report[:8], ray,
         work, marks,
     )  # fmt: skip
+    for i in range(n):  # an asset a rounding away from where it would stand stands there
+        if abs(w[i] - w0[i]) <= SNAP:
+            w[i] = w0[i]
+        if abs(w[i]) <= SNAP:
+            w[i] = 0.0
+        w[i] = min(max(w[i], lower[i]), upper[i])
     proof(
         mean, factors, by_factor, own, scalars, cost, quadratic, w0, lower, upper, benchmark, alpha, beta,
         row_lower, row_upper, pointer, member, eta, w, touch[PSI], touch[CHI], report[8:], work,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.allocate.newton.place import place, place_unsized
+from stream_allocator.allocate.newton.place import position, total
 from stream_allocator.regime.elementary import compiled
 
 __all__ = ["directional", "search"]
@@ -30,41 +30,30 @@ def directional(
     upper: Array,
     constant: float,
     slope: float,
-    sized: bool,
+    values: Array,
+    curvatures: Array,
 ) -> tuple[float, float]:
     """Derivative of the dual at step ``t`` of a direction, and its slope.
 
-    ``constant + slope t`` is the part that does not depend on the weights.
+    ``constant + slope t`` is the part that does not depend on the weights; the two last arrays are scratch.
     """
-    value = constant + slope * t
-    curvature = slope
-    if sized:
-        for i in range(len(pull)):
-            rate = pull_rate[i]
-            w, free, side, sign = place(
-                pull[i] - t * rate,
-                cost[i] + t * trade_rate,
-                size[i] + t * size_rate[i],
-                w0[i],
-                room[i],
-                lower[i],
-                upper[i],
-            )
-            value += w * rate + trade_rate * abs(w - w0[i]) + size_rate[i] * abs(w)
-            if free:
-                total = rate + side * trade_rate + sign * size_rate[i]
-                curvature -= total * total * room[i]
-    else:
-        for i in range(len(pull)):
-            rate = pull_rate[i]
-            w, free, side = place_unsized(
-                pull[i] - t * rate, cost[i] + t * trade_rate, w0[i], room[i], lower[i], upper[i]
-            )
-            value += w * rate + trade_rate * abs(w - w0[i])
-            if free:
-                total = rate + side * trade_rate
-                curvature -= total * total * room[i]
-    return value, curvature
+    for i in range(len(pull)):
+        rate = pull_rate[i]
+        w, free = position(
+            pull[i] - t * rate,
+            cost[i] + t * trade_rate,
+            size[i] + t * size_rate[i],
+            w0[i],
+            room[i],
+            lower[i],
+            upper[i],
+        )
+        values[i] = w * rate + trade_rate * abs(w - w0[i]) + size_rate[i] * abs(w)
+        bend = (
+            rate + (trade_rate if w > w0[i] else -trade_rate) + (size_rate[i] if w > 0.0 else -size_rate[i])
+        )
+        curvatures[i] = free * bend * bend * room[i]
+    return constant + slope * t + total(values), slope - total(curvatures)
 
 
 @compiled
@@ -85,13 +74,14 @@ def search(
     row_upper: Array,
     constant: float,
     slope: float,
-    sized: bool,
     exact: bool,
     start_value: float,
     first: float,
     accuracy: float,
     farthest: float,
     count: Array,
+    values: Array,
+    curvatures: Array,
 ) -> tuple[float, int, bool]:
     """Where the derivative along a direction is 0, or where a one-sided row's price reaches 0 before that.
 
@@ -117,6 +107,8 @@ def search(
         Of the root's value; and beyond which the dual is taken to rise for ever.
     count : (1,) array
         Evaluations are added.
+    values, curvatures : (n,) arrays
+        Scratch.
 
     Returns
     -------
@@ -152,7 +144,7 @@ def search(
         for k in range(MOST_EVALUATIONS):
             value, curvature = directional(
                 t, pull, pull_rate, cost, step[1], size, size_rate, w0, room, lower, upper,
-                constant + shift, slope, sized,
+                constant + shift, slope, values, curvatures,
             )  # fmt: skip
             count[0] += 1.0
             if exact:

@@ -173,9 +173,7 @@ class NewtonSolver:
         )  # fmt: skip
         objective, gap, scale, violation = report[8:].tolist()
         # the proof holds whatever the solver says of itself
-        converged = (
-            status in (OPTIMAL, ITERATIONS) and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
-        )
+        converged = status in (OPTIMAL, ITERATIONS) and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
         self._warm = converged
         if converged:
             self._eta, self._weights, self._touch = eta, weights, touch
@@ -295,9 +293,7 @@ def _all_cash(program: Program, near: NewtonAnswer) -> NewtonAnswer | None:
         found = replace(answer, _program=program, _eta=eta, _touch=np.zeros(4))
         shown = certificate(program, found.weights, found.multipliers)
         if shown.primal <= PRIMAL and shown.gap <= allowance:
-            return replace(
-                found, violation=shown.primal, gap=max(shown.gap, 0.0), objective=shown.objective
-            )
+            return replace(found, violation=shown.primal, gap=max(shown.gap, 0.0), objective=shown.objective)
     return None
 
 
