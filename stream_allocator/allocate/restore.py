@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stream_allocator.allocate.dual import minimum_variance
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import violations
-from stream_allocator.allocate.newton import minimum_variance
 from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.robust import volatility

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_allocator.allocate.certificate import shadow_prices
+from stream_allocator.allocate.dual import NewtonAnswer, solve_cold
 from stream_allocator.allocate.limits import trade_interval, violations
-from stream_allocator.allocate.newton import NewtonAnswer, solve_cold
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import QuadraticAnswer, SolverSettings, solve_quadratic
 from stream_allocator.allocate.robust import covariance, root_terms, tracking_error

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from programmes import KINDS, programme
 
 from stream_allocator.allocate import Group, Infeasible, certificate, objective, volatility
-from stream_allocator.allocate.newton import NewtonSolver, solve_cold
+from stream_allocator.allocate.dual import NewtonSolver, solve_cold
 from stream_allocator.allocate.robust import tracking_error
 
 # An objective whose terms are this small is all cash.

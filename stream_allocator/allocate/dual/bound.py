@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.allocate.newton.kernel import exposures, times_factors
+from stream_allocator.allocate.dual.curvature import exposures, loadings
+from stream_allocator.allocate.dual.problem import GROSS, LONG, NET
 from stream_allocator.regime.elementary import compiled
 
 __all__ = ["proof"]
@@ -20,7 +21,6 @@ Index = NDArray[np.int64]
 def proof(
     mean: Array,
     factors: Array,
-    by_factor: Array,
     own: Array,
     scalars: Array,
     cost: Array,
@@ -29,12 +29,11 @@ def proof(
     lower: Array,
     upper: Array,
     benchmark: Array,
-    alpha: Array,
-    beta: Array,
-    row_lower: Array,
-    row_upper: Array,
+    kind: Index,
     pointer: Index,
     member: Index,
+    row_lower: Array,
+    row_upper: Array,
     eta: Array,
     w: Array,
     psi: float,
@@ -49,12 +48,17 @@ def proof(
     gamma, k, r, g, cap, track_cap = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
     n, kf = factors.shape
     m = len(eta)
+    alpha = np.zeros(m)
+    beta = np.zeros(m)
+    for j in range(m):
+        alpha[j] = 1.0 if kind[j] == NET else (0.5 if kind[j] == LONG else 0.0)
+        beta[j] = 1.0 if kind[j] == GROSS else (0.5 if kind[j] == LONG else 0.0)
     y = np.empty(kf)
     marginal = work[0, :n]
     away = work[1, :n]
     away[:] = 0.0
     exposures(factors, w, y)
-    times_factors(by_factor, y, marginal)
+    loadings(factors, y, marginal)
     sigma = 0.0
     norm = 0.0
     earned = 0.0
@@ -83,7 +87,7 @@ def proof(
     violation = max(violation, sigma - cap)
     if track_cap < np.inf:
         exposures(factors, benchmark, y)
-        times_factors(by_factor, y, away)
+        loadings(factors, y, away)
         error = 0.0
         for i in range(n):
             away[i] = marginal[i] - away[i] - own[i] * benchmark[i]

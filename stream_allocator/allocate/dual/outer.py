@@ -11,7 +11,7 @@ lies above them but for a constant, and touches.  The caps on volatility and tra
 :math:`\tfrac\psi2(S - V^2)` and :math:`\tfrac\chi2((w-\beta)'\Sigma(w-\beta) - T^2)`.  The four unknowns
 :math:`\sigma, \nu, \psi, \chi` solve :math:`\sigma(w) = \sigma`, :math:`\|w\| = \nu`, :math:`\sigma(w) = V`
 (as a root of 1/V - 1/sigma, after Hebden) and the same for T; the derivatives of w are one back-substitution
-each (:func:`~stream_allocator.allocate.newton.kernel.sensitivity`).  Touching where the last programme ended
+each (:func:`~stream_allocator.allocate.dual.sensitivity.sensitivity`).  Touching where a programme ended
 always lowers the objective: that is the step wherever Newton's does not help.
 """
 
@@ -22,18 +22,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.allocate.newton.kernel import exposures, sensitivity, solve, times_factors
-from stream_allocator.allocate.newton.problem import ITERATIONS, OPTIMAL
+from stream_allocator.allocate.dual.curvature import exposures, loadings
+from stream_allocator.allocate.dual.kernel import solve
+from stream_allocator.allocate.dual.problem import ITERATIONS, OPTIMAL, REPORT_SIZE, STEPS, VIOLATION
+from stream_allocator.allocate.dual.sensitivity import sensitivity
 from stream_allocator.regime.elementary import compiled
 
-__all__ = ["OUT_OF_REACH", "VANISHING", "solve_program"]
+__all__ = ["LINES", "OUT_OF_REACH", "VANISHING", "solve_program"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 # More ways to end: a cap that no multiplier meets, and a portfolio that vanishes.
-OUT_OF_REACH, VANISHING = 3, 4
+OUT_OF_REACH, VANISHING = 5, 6
 
+# Rows of scratch memory.
+LINES = 12
 # Unknowns.
 SIGMA, NORM, PSI, CHI = 0, 1, 2, 3
 MOST = 400  # quadratic programmes
@@ -49,7 +53,6 @@ DUST = 1e-6  # of a typical volatility: on the way to all cash
 def solve_program(
     mean: Array,
     factors: Array,
-    by_factor: Array,
     own: Array,
     scalars: Array,
     cost: Array,
@@ -58,12 +61,11 @@ def solve_program(
     lower: Array,
     upper: Array,
     benchmark: Array,
-    alpha: Array,
-    beta: Array,
-    row_lower: Array,
-    row_upper: Array,
+    kind: Index,
     pointer: Index,
     member: Index,
+    row_lower: Array,
+    row_upper: Array,
     z: Array,
     eta: Array,
     w: Array,
@@ -71,19 +73,19 @@ def solve_program(
     warm: bool,
     report: Array,
     ray: Array,
+    inner_work: Array,
     work: Array,
-    marks: Index,
 ) -> int:
     """Solve; z, eta, w and touch are where a warm start begins, and the solution at the end.
 
     Parameters
     ----------
     mean, own, cost, quadratic, w0, lower, upper, benchmark : (n,) arrays
-    factors, by_factor : (n, k) and (k, n) arrays
+    factors : (n, k) array
     scalars : (6,) array
         gamma, k, r, g and the caps on volatility and tracking error.
-    alpha, beta, row_lower, row_upper, pointer, member
-        See :class:`~stream_allocator.allocate.newton.problem.Rows`.
+    kind, pointer, member, row_lower, row_upper
+        See :class:`~stream_allocator.allocate.dual.problem.Rows`.
     z, eta, w : (k,), (m,) and (n,) arrays
     touch : (4,) array
         sigma, nu, psi, chi.
@@ -92,8 +94,10 @@ def solve_program(
         Newton steps, quadratic programmes, worst row violation, A, B, and the curvature added at the end.
     ray : (m,) array
         The proof where the rows contradict each other.
-    work, marks : (26, >= n) and (1, >= n) arrays
-        Scratch.
+    inner_work : array
+        From :func:`~stream_allocator.allocate.dual.problem.workspace`.
+    work : (LINES, >= n) array
+        Scratch: fresh pages of memory would cost more than the work.
 
     Returns
     -------
@@ -112,19 +116,19 @@ def solve_program(
     variance = max(variance / n, 1e-300)
     typical = math.sqrt(variance)
     y = np.empty(kf)
-    marginal = work[14, :n]  # Sigma w
-    away = work[15, :n]  # Sigma (w - benchmark)
-    pulled = work[16, :n]  # Sigma benchmark
-    h = work[17, :n]
-    b = work[18, :n]
-    center = work[19, :n]
-    changes = work[20:23]
-    response = work[23:26]
+    marginal = work[0, :n]  # Sigma w
+    away = work[1, :n]  # Sigma (w - benchmark)
+    pulled = work[2, :n]  # Sigma benchmark
+    h = work[3, :n]
+    b = work[4, :n]
+    center = work[5, :n]
+    changes = work[6:9, :n]
+    response = work[9:12, :n]
     away[:] = 0.0
     pulled[:] = 0.0
     if tracked:
         exposures(factors, benchmark, y)
-        times_factors(by_factor, y, pulled)
+        loadings(factors, y, pulled)
         for i in range(n):
             pulled[i] += own[i] * benchmark[i]
     if not warm:
@@ -152,7 +156,7 @@ def solve_program(
     products = np.zeros((3, 3))
     system = np.zeros((4, 4))
     residual = np.zeros(4)
-    inner = np.zeros(6)
+    inner = np.zeros(REPORT_SIZE)
     least = np.full(2, -1.0)  # brackets of psi and chi; below 0 where 0 is untried
     greatest = np.full(2, np.inf)
     nested = False
@@ -191,15 +195,15 @@ def solve_program(
         for f in range(kf):
             z[f] = a * y[f]
         ended = solve(
-            b, factors, by_factor, a, h, cost, w0, lower, upper, alpha, beta, row_lower, row_upper,
-            pointer, member, z, eta, w, 300, 1e-13, inner, ray, work, marks,
+            b, factors, a, h, cost, w0, lower, upper, kind, pointer, member, row_lower, row_upper, z, eta, w,
+            ray, inner_work, 300, 1e-13, inner,
         )  # fmt: skip
-        steps += inner[0]
+        steps += inner[STEPS]
         if ended != OPTIMAL:
             status = ended
             break
         exposures(factors, w, y)
-        times_factors(by_factor, y, marginal)
+        loadings(factors, y, marginal)
         sigma = 0.0
         norm = 0.0
         for f in range(kf):
@@ -260,8 +264,8 @@ def solve_program(
         changes[1, :n] = w
         changes[2, :n] = away
         sensitivity(
-            factors, a, h, w, w0, lower, upper, alpha, beta, row_lower, row_upper, pointer, member, eta,
-            changes, response, work, marks,
+            factors, a, h, cost, w, w0, lower, upper, kind, pointer, member, row_lower, row_upper, eta,
+            changes, response,
         )  # fmt: skip
         for p in range(3):
             for q in range(3):
@@ -361,7 +365,7 @@ def solve_program(
             last_sigma, last_norm = max(sigma, 1e-12 * typical), max(norm, 1e-12)
     report[0] = steps
     report[1] = programmes
-    report[2] = inner[5]
+    report[2] = inner[VIOLATION]
     report[3] = a
     report[4] = diagonal
     report[5] = rho

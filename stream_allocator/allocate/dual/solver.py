@@ -9,20 +9,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stream_allocator.allocate.certificate import certificate
-from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
-from stream_allocator.allocate.limits import trade_interval
-from stream_allocator.allocate.newton.outer import CHI, OUT_OF_REACH, PSI, VANISHING
-from stream_allocator.allocate.newton.problem import (
+from stream_allocator.allocate.dual.outer import CHI, OUT_OF_REACH, PSI, VANISHING
+from stream_allocator.allocate.dual.problem import (
+    BAD_INPUT,
+    CROSSED,
     GROSS,
     INFEASIBLE,
     ITERATIONS,
     LONG,
     NET,
     OPTIMAL,
+    TURNOVER,
     Rows,
-    make_rows,
+    workspace,
 )
-from stream_allocator.allocate.newton.run import BAD_INPUT, CROSSED, REPORT, SCRATCH, run
+from stream_allocator.allocate.dual.run import REPORT, SCRATCH, run
+from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
+from stream_allocator.allocate.limits import trade_interval
 from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
 from stream_allocator.regime.likelihood import row_stride
@@ -138,16 +141,11 @@ class NewtonSolver:
         if program.groups is not self._groups or shape != self._shape:
             self._rows, self._names = _rows_of(program)
             self._groups, self._shape, self._warm = program.groups, shape, False
-            self._ray = np.zeros(len(self._rows.alpha))
-            stride = row_stride(shape[0])
-            self._scratch = (
-                np.zeros(shape[::-1]),
-                np.zeros((SCRATCH[0], stride)),
-                np.zeros((SCRATCH[1], stride), dtype=np.int64),
-            )
+            self._ray = np.zeros(len(self._rows.kind))
+            self._scratch = (workspace(shape[0]), np.zeros((SCRATCH, row_stride(shape[0]))))
         rows = self._rows
         self._warm_start = self._warm
-        eta = self._eta.copy() if self._warm else np.zeros(len(rows.alpha))
+        eta = self._eta.copy() if self._warm else np.zeros(len(rows.kind))
         weights = self._weights.copy() if self._warm else np.empty(shape[0])
         touch = self._touch.copy()
         row_lower, row_upper = rows.lower.copy(), rows.upper.copy()
@@ -168,8 +166,8 @@ class NewtonSolver:
         status = run(
             program.mean, program.factors, program.idiosyncratic, scalars, program.linear_cost,
             program.quadratic_cost, program.current, program.lower, program.upper, program.trade,
-            program.holding, program.benchmark, program.active, rows.alpha, rows.beta, row_lower, row_upper,
-            rows.pointer, rows.member, eta, weights, touch, self._warm, report, self._ray, *self._scratch,
+            program.holding, program.benchmark, program.active, rows.kind, rows.pointer, rows.member,
+            row_lower, row_upper, eta, weights, touch, self._warm, report, self._ray, *self._scratch,
         )  # fmt: skip
         objective, gap, scale, violation = report[8:].tolist()
         # the proof holds whatever the solver says of itself
@@ -244,7 +242,19 @@ def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]
             names.append((f"group_gross[{g.name}]", 3 + len(groups), 1.0))
             groups.append((GROSS, g.members, -math.inf, g.gross))
     names += [("gross", 2, 1.0), ("turnover", 1, 1.0)]
-    rows = make_rows(len(program.assets), (0.0, 0.0), 0.0, 0.0, tuple(groups))
+    belongs: list[list[int]] = [[] for _ in program.assets]
+    for j, (_, members, _, _) in enumerate(groups):
+        for i in members:
+            belongs[i].append(3 + j)
+    pointer = np.zeros(len(belongs) + 1, dtype=np.int64)
+    pointer[1:] = np.cumsum([len(rows) for rows in belongs])
+    rows = Rows(
+        kind=np.array([NET, TURNOVER, GROSS, *(g[0] for g in groups)], dtype=np.int64),
+        pointer=pointer,
+        member=np.array([j for found in belongs for j in found], dtype=np.int64),
+        lower=np.array([0.0, -math.inf, -math.inf, *(g[2] for g in groups)]),
+        upper=np.array([0.0, 0.0, 0.0, *(g[3] for g in groups)]),
+    )
     return rows, tuple(names)
 
 
