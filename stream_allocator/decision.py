@@ -22,12 +22,13 @@ from stream_allocator.allocate import decide as climb
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Rung, Trigger
+from stream_allocator.evidence import evidence_of, or_infinity
 from stream_allocator.market import Market, MarketView
 from stream_allocator.moments import likely_factor_form, radius
 from stream_allocator.policy import Policy
 from stream_allocator.topology import Universe
 
-__all__ = ["Context", "decide", "evidence_of", "program_of"]
+__all__ = ["Context", "decide"]
 
 Array = NDArray[np.float64]
 
@@ -56,14 +57,17 @@ def build_program(
     factors, idiosyncratic = likely_factor_form(covariance, min(n, policy.moments.factors))
     mean, years = market.mean()
     lower, upper = box(universe, policy)
-    trade = np.full(n, np.inf)
+    trade, holding = np.full(n, np.inf), np.full(n, np.inf)
     volume = market.average_volume()
     known = np.isfinite(volume)
     if known.any() and book.nav > 0:  # without NAV or volumes there is no participation to speak of
         trade[known] = policy.limits.participation * volume[known] / book.nav
-        exit_cap = policy.limits.exit_days * trade  # both bounds are clipped, so that they cannot cross
-        lower, upper = np.clip(lower, -exit_cap, exit_cap), np.clip(upper, -exit_cap, exit_cap)
+        holding = policy.limits.exit_days * trade
+        # a weight that must be held cannot ask for more than can be left in time
+        lower, upper = np.minimum(lower, holding), np.maximum(upper, -holding)
     budget = policy.budgets[view.segment.label]
+    gelbrich = policy.uncertainty.form == "gelbrich"
+    benchmark = policy.limits.benchmark
     spread = year / policy.costs.horizon_days
     linear = np.array([policy.costs.assets.get(a, policy.costs.linear_bps) for a in universe.assets])
     return Program(
@@ -72,9 +76,9 @@ def build_program(
         factors=factors,
         idiosyncratic=idiosyncratic,
         current=book.weights.copy(),
-        risk_aversion=budget.risk_aversion,
+        risk_aversion=0.0 if gelbrich else budget.risk_aversion,
         radius=radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size),
-        mean_ambiguity=policy.uncertainty.mean,
+        mean_ambiguity=0.0 if gelbrich else policy.uncertainty.mean,
         mean_evidence=years,
         linear_cost=linear * 1e-4 * spread,
         quadratic_cost=np.full(n, policy.costs.quadratic_bps * 1e-4 * spread),
@@ -83,12 +87,26 @@ def build_program(
         cash_lower=policy.limits.cash_lower,
         cash_upper=policy.limits.cash_upper,
         groups=tuple(
-            Group(name, tuple(universe.assets.index(a) for a in universe.groups[name]), g.lower, g.upper)
+            Group(
+                name,
+                tuple(universe.assets.index(a) for a in universe.groups[name]),
+                g.lower,
+                g.upper,
+                or_infinity(g.long),
+                or_infinity(g.gross),
+            )
             for name, g in sorted(policy.limits.groups.items())
         ),
         turnover=granted,
         trade=trade,
         volatility=budget.volatility,
+        gross=or_infinity(policy.limits.gross),
+        holding=holding,
+        benchmark=np.array([benchmark.weights.get(a, 0.0) if benchmark else 0.0 for a in universe.assets]),
+        active=np.full(n, or_infinity(benchmark.active if benchmark else None)),
+        tracking=or_infinity(benchmark.tracking_error if benchmark else None),
+        # the price of deviation is the variance's at the cap
+        deviation_aversion=budget.risk_aversion * budget.volatility if gelbrich else 0.0,
     )
 
 
@@ -232,61 +250,3 @@ def publish(
         previous_decision=book.previous,
     )
     return evidence, allocation
-
-
-def evidence_of(
-    decision_id: str, universe: str, portfolio: str, event_time: int, program: Program
-) -> Evidence:
-    """A programme as the record that is published."""
-    rows, columns = program.factors.shape
-    return Evidence(
-        decision_id=decision_id,
-        universe=universe,
-        portfolio=portfolio,
-        event_time=event_time,
-        assets=program.assets,
-        mean=tuple(program.mean.tolist()),
-        factors=events.Matrix(rows, columns, tuple(program.factors.ravel().tolist())),
-        idiosyncratic=tuple(program.idiosyncratic.tolist()),
-        current=tuple(program.current.tolist()),
-        risk_aversion=program.risk_aversion,
-        radius=program.radius,
-        mean_ambiguity=program.mean_ambiguity,
-        mean_evidence=program.mean_evidence,
-        linear_cost=tuple(program.linear_cost.tolist()),
-        quadratic_cost=tuple(program.quadratic_cost.tolist()),
-        lower=tuple(program.lower.tolist()),
-        upper=tuple(program.upper.tolist()),
-        cash_lower=program.cash_lower,
-        cash_upper=program.cash_upper,
-        groups=tuple(events.GroupLimit(g.name, g.members, g.lower, g.upper) for g in program.groups),
-        turnover=program.turnover,
-        trade=tuple(program.trade.tolist()),
-        volatility=program.volatility,
-    )
-
-
-def program_of(evidence: Evidence) -> Program:
-    """The programme that an evidence record holds: the inverse of :func:`evidence_of`."""
-    f = evidence.factors
-    return Program(
-        assets=evidence.assets,
-        mean=np.array(evidence.mean),
-        factors=np.array(f.values, dtype=float).reshape(f.rows, f.columns),
-        idiosyncratic=np.array(evidence.idiosyncratic),
-        current=np.array(evidence.current),
-        risk_aversion=evidence.risk_aversion,
-        radius=evidence.radius,
-        mean_ambiguity=evidence.mean_ambiguity,
-        mean_evidence=evidence.mean_evidence,
-        linear_cost=np.array(evidence.linear_cost),
-        quadratic_cost=np.array(evidence.quadratic_cost),
-        lower=np.array(evidence.lower),
-        upper=np.array(evidence.upper),
-        cash_lower=evidence.cash_lower,
-        cash_upper=evidence.cash_upper,
-        groups=tuple(Group(g.name, tuple(g.members), g.lower, g.upper) for g in evidence.groups),
-        turnover=evidence.turnover,
-        trade=np.array(evidence.trade),
-        volatility=evidence.volatility,
-    )

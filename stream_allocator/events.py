@@ -243,12 +243,14 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class GroupLimit:
-    """Bounds on the sum of some assets' weights."""
+    """Bounds on some assets' weights: their sum, what is long of it, and its gross size; None: no bound."""
 
     name: str
     members: tuple[int, ...]
     lower: float
     upper: float
+    long: float | None = None
+    gross: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,12 @@ class Evidence:
     turnover: float
     trade: tuple[float, ...]
     volatility: float
+    gross: float | None = None
+    holding: tuple[float, ...] | None = None
+    benchmark: tuple[float, ...] | None = None
+    active: tuple[float, ...] | None = None
+    tracking: float | None = None
+    deviation_aversion: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,19 @@ _LIMITS = {
     "cash_upper": "cash stands at its maximum",
     "group_upper": "the group {scope} stands at its largest weight",
     "group_lower": "the group {scope} stands at its smallest weight",
+    "group_long": "what the group {scope} holds long stands at its cap",
+    "group_gross": "the gross weight of the group {scope} stands at its cap",
+    "gross": "gross exposure stands at its cap",
     "turnover": "the decision uses its whole turnover grant",
     "liquidity": "the trade in {scope} stands at its liquidity limit",
+    "exit": "the holding in {scope} is as large as can be left in time",
+    "active": "{scope} is as far from the benchmark as is allowed",
     "volatility": "volatility stands at its cap",
+    "tracking": "the tracking error stands at its cap",
 }
+
+# Limits in volatility a year, not in shares of NAV.
+_A_YEAR = ("volatility", "tracking")
 
 _TERMS = {
     "expected_return": "expected return",
@@ -221,7 +230,7 @@ def _binding(a: Allocation) -> list[str]:
 
 def _price(x: LimitState) -> str:
     what = _LIMITS.get(x.kind, "{name} binds").format(scope=x.scope, name=x.name)
-    unit = "by one point a year" if x.kind == "volatility" else "by 1% of NAV"
+    unit = "by one point a year" if x.kind in _A_YEAR else "by 1% of NAV"
     return (
         f"{what[:1].upper()}{what[1:]}, {_bound(x)}: relaxing it {unit} would improve the objective by "
         f"{_basis_points(x.shadow_price * 0.01)} a year."
@@ -273,9 +282,8 @@ def _proof(a: Allocation) -> list[str]:
     ]
     if s.programmes:
         said.append(
-            f"OSQP solved {_count(s.programmes, 'programme')} in {_count(s.iterations, 'iteration')}, Newton "
-            f"finished in {_count(s.finish_steps, 'step')}; the two methods "
-            f"{'agree' if s.agreed else 'do not agree'}."
+            f"Newton answered in {_count(s.finish_steps, 'step')}, OSQP checked it in "
+            f"{_count(s.iterations, 'iteration')}; the two methods {'agree' if s.agreed else 'do not agree'}."
         )
     said.append(f"It saw returns up to offset {a.inputs.returns} and positions up to {a.inputs.positions}.")
     said.append(f"Policy {a.policy_digest[:12]}, evidence {a.evidence_digest[:12]}.")
@@ -293,7 +301,7 @@ def _slack(x: LimitState) -> tuple[float, str]:
 
 
 def _bound(x: LimitState) -> str:
-    return f"{_percent(x.bound)} a year" if x.kind == "volatility" else _percent(x.bound)
+    return f"{_percent(x.bound)} a year" if x.kind in _A_YEAR else _percent(x.bound)
 
 
 def _factor(f: NamedValue) -> str:

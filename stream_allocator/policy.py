@@ -17,8 +17,11 @@ from stream_allocator.errors import ConfigurationError
 from stream_allocator.events import RegimeLabel
 
 __all__ = [
+    "BenchmarkPolicy",
+    "BoundsPolicy",
     "BudgetPolicy",
     "CostPolicy",
+    "GroupPolicy",
     "LimitPolicy",
     "MomentPolicy",
     "Policy",
@@ -150,8 +153,8 @@ class TurnoverPolicy(Section):
     start: Annotated[float, Field(gt=0, description="turnover granted to the first decision")] = 1.0
 
 
-class GroupPolicy(Section):
-    """Bounds on the sum of a group's weights; the members are the universe's."""
+class BoundsPolicy(Section):
+    """Bounds on one weight."""
 
     lower: float = 0.0
     upper: float = 1.0
@@ -163,15 +166,40 @@ class GroupPolicy(Section):
         return self
 
 
+class GroupPolicy(BoundsPolicy):
+    """Bounds on a group's weights; the members are the universe's."""
+
+    long: Annotated[float | None, Field(ge=0.0, description="cap on the sum of what is held long")] = None
+    gross: Annotated[float | None, Field(ge=0.0, description="cap on the sum of absolute weights")] = None
+
+
+class BenchmarkPolicy(Section):
+    """What the portfolio is measured against."""
+
+    weights: Annotated[dict[str, float], Field(min_length=1, description="of NAV; others are 0")]
+    active: Annotated[
+        float | None, Field(ge=0.0, description="cap on |weight - benchmark's| of an asset")
+    ] = None
+    tracking_error: Annotated[
+        float | None, Field(gt=0.0, description="cap on the volatility of the difference, a year")
+    ] = None
+
+
 class LimitPolicy(Section):
     """Hard limits, in units of NAV."""
 
     lower: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.0
     upper: Annotated[float, Field(ge=-1.0, le=1.0, description="of every weight")] = 0.15
-    assets: dict[str, GroupPolicy] = Field(default_factory=dict, description="own bounds of single assets")
+    assets: dict[str, BoundsPolicy] = Field(default_factory=dict, description="own bounds of single assets")
     groups: dict[str, GroupPolicy] = Field(default_factory=dict)
-    cash_lower: Fraction = 0.0
-    cash_upper: Fraction = 1.0
+    gross: Annotated[float | None, Field(gt=0.0, description="cap on the sum of absolute weights")] = None
+    cash_lower: Annotated[
+        float, Field(ge=-1.0, le=2.0, description="1 - net exposure; negative where money may be borrowed")
+    ] = 0.0
+    cash_upper: Annotated[
+        float, Field(ge=-1.0, le=2.0, description="above 1 where the portfolio may be net short")
+    ] = 1.0
+    benchmark: BenchmarkPolicy | None = None
     participation: Annotated[
         float, Field(gt=0, le=1, description="share of average daily volume of one trade")
     ] = 0.1
@@ -207,6 +235,11 @@ class CostPolicy(Section):
 class UncertaintyPolicy(Section):
     """How much ambiguity the programme guards against."""
 
+    form: Annotated[
+        Literal["wasserstein", "gelbrich"],
+        Field(description="ball around the returns; gelbrich prices deviation and covers the mean as well"),
+    ] = "wasserstein"
+
     covariance: Annotated[
         float, Field(ge=0, description="Wasserstein budget: delta = budget * variance / n_eff")
     ] = 1.0
@@ -235,6 +268,13 @@ class Policy(Section):
         missing = [x for x in ("calm", "normal", "stressed", "transition") if x not in self.budgets]
         if missing:
             raise ValueError(f"budgets must name every regime label; missing: {', '.join(missing)}")
+        if self.uncertainty.form == "gelbrich":
+            open_ended = [label for label, b in self.budgets.items() if not math.isfinite(b.volatility)]
+            if open_ended:
+                raise ValueError(
+                    "uncertainty.form gelbrich prices deviation at the volatility cap, which must be finite; "
+                    f"it is not for: {', '.join(open_ended)}"
+                )
         return self
 
     @property

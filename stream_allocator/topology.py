@@ -238,6 +238,11 @@ def check_policies(universe: Universe, policies: dict[str, Policy], where: str) 
             ("limits.assets", policy.limits.assets, universe.assets),
             ("limits.groups", policy.limits.groups, tuple(universe.groups)),
             ("costs.assets", policy.costs.assets, universe.assets),
+            (
+                "limits.benchmark.weights",
+                policy.limits.benchmark.weights if policy.limits.benchmark else {},
+                universe.assets,
+            ),
         ):
             unknown = sorted(set(names) - set(known))
             if unknown:
