@@ -13,6 +13,7 @@ Event times are plain integers here: the logical type ``timestamp-micros`` is fo
 integers keep microseconds exact and time zones out.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -31,7 +32,17 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from stream_allocator import events
 from stream_allocator.errors import CodecError
 
-__all__ = ["FINGERPRINT_HEADER", "SCHEMA_NAMES", "Codec", "decode", "digest", "encode", "raw_schema"]
+__all__ = [
+    "FINGERPRINT_HEADER",
+    "SCHEMA_NAMES",
+    "Codec",
+    "decode",
+    "digest",
+    "encode",
+    "raw_schema",
+    "read_published",
+    "unframed",
+]
 
 FINGERPRINT_HEADER = "avro-fingerprint"
 
@@ -195,6 +206,58 @@ def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Eve
 def digest(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def unframed(value: bytes) -> bytes:
+    """A record's Avro bytes, without Confluent framing where it has any.
+
+    That is known by its zero byte: events whose first field is a name, which is never empty, have none there.
+    """
+    return value[5:] if value[:1] == b"\0" else value
+
+
+def read_published(
+    cls: type[Event], value: bytes | None, headers: Headers | None = None
+) -> tuple[Event, bytes]:
+    """A record for someone who has neither the topology nor a registry: a consumer, an auditor years later.
+
+    The header names the schema of the record; without it, the newest published one under which the bytes
+    parse to their end is taken.
+
+    Parameters
+    ----------
+    cls : type
+        One of the classes of :mod:`stream_allocator.events` whose first field is a name.
+    value : bytes or None
+        Of the record, as it was read.
+    headers : iterable of (str, bytes), optional
+
+    Returns
+    -------
+    event : cls
+    body : bytes
+        Its Avro bytes as they were published, without framing: what a digest is taken of.
+
+    Raises
+    ------
+    CodecError
+        As :func:`decode`.
+    """
+    name = SCHEMA_NAMES[cls]
+    if value is None:
+        raise CodecError("malformed", f"not a {name}: the record has no value")
+    body = unframed(value)
+    writer = next((v for k, v in headers or () if k == FINGERPRINT_HEADER), None)
+    if writer is not None:
+        return decode(cls, body, writer=writer), body
+    newest_first = reversed(list(_schema(name).writers))
+    try:
+        return decode(cls, body, writer=next(newest_first)), body
+    except CodecError:
+        for older in newest_first:
+            with contextlib.suppress(CodecError):
+                return decode(cls, body, writer=older), body
+        raise
 
 
 class Codec:

@@ -13,10 +13,13 @@ from stream_allocator.allocate import (
     Group,
     Infeasible,
     Program,
+    SolverSettings,
     certificate,
     limit_states,
+    objective,
     objective_terms,
     solve,
+    without_small_trades,
 )
 from stream_allocator.allocate import decide as climb
 from stream_allocator.book import Book
@@ -25,7 +28,7 @@ from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedVal
 from stream_allocator.evidence import evidence_of, or_infinity
 from stream_allocator.market import Market, MarketView
 from stream_allocator.moments import likely_factor_form, radius
-from stream_allocator.policy import Policy
+from stream_allocator.policy import AssetCostPolicy, Policy
 from stream_allocator.topology import Universe
 
 __all__ = ["Context", "decide"]
@@ -69,7 +72,7 @@ def build_program(
     gelbrich = policy.uncertainty.form == "gelbrich"
     benchmark = policy.limits.benchmark
     spread = year / policy.costs.horizon_days
-    linear = np.array([policy.costs.assets.get(a, policy.costs.linear_bps) for a in universe.assets])
+    linear, quadratic = costs(universe, policy)
     return Program(
         assets=universe.assets,
         mean=mean,
@@ -78,10 +81,10 @@ def build_program(
         current=book.weights.copy(),
         risk_aversion=0.0 if gelbrich else budget.risk_aversion,
         radius=radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size),
-        mean_ambiguity=0.0 if gelbrich else policy.uncertainty.mean,
+        mean_ambiguity=policy.uncertainty.mean,
         mean_evidence=years,
         linear_cost=linear * 1e-4 * spread,
-        quadratic_cost=np.full(n, policy.costs.quadratic_bps * 1e-4 * spread),
+        quadratic_cost=quadratic * 1e-4 * spread,
         lower=lower,
         upper=upper,
         cash_lower=policy.limits.cash_lower,
@@ -116,6 +119,15 @@ def box(universe: Universe, policy: Policy) -> tuple[Array, Array]:
     return np.array([b.lower for b in own], dtype=float), np.array([b.upper for b in own], dtype=float)
 
 
+def costs(universe: Universe, policy: Policy) -> tuple[Array, Array]:
+    """Linear and quadratic cost of every asset, in basis points."""
+    everyone, nothing = policy.costs, AssetCostPolicy()
+    own = [everyone.assets.get(a, nothing) for a in universe.assets]
+    linear = [everyone.linear_bps if x.linear_bps is None else x.linear_bps for x in own]
+    quadratic = [everyone.quadratic_bps if x.quadratic_bps is None else x.quadratic_bps for x in own]
+    return np.array(linear, dtype=float), np.array(quadratic, dtype=float)
+
+
 def decide(
     context: Context, market: Market, view: MarketView, book: Book, bar: int, trigger: Trigger
 ) -> list[tuple[Evidence, Allocation]]:
@@ -133,13 +145,33 @@ def decide(
     records = []
     for allocator, executable in paths:
         force: Rung | None = "baseline" if allocator == BASELINE else None
-        decision = climb(program, baseline=book.policy.baseline, force=force)
+        answered, decision = answer(program, book.policy, force)
         if executable:
             book.executed(decision.weights, float(np.abs(decision.weights - program.current).sum()))
-        record = publish(context, view, book, program, decision, trigger, allocator, executable)
+        record = publish(context, view, book, answered, decision, trigger, allocator, executable)
         book.decided(bar, record[1].decision_id)
         records.append(record)
     return records
+
+
+def answer(program: Program, policy: Policy, force: Rung | None) -> tuple[Program, Decision]:
+    """The ladder's decision without trades that are too small, and the programme that it answers."""
+    settings = SolverSettings(cross_check=policy.solver.cross_check)
+    decision = climb(program, baseline=policy.baseline, force=force, settings=settings)
+    minimum = policy.limits.minimum_trade
+    if decision.rung != "robust" or minimum == 0.0:
+        return program, decision
+
+    def robust(restricted: Program) -> Decision | None:
+        found = climb(restricted, baseline=policy.baseline, settings=settings)
+        return found if found.rung == "robust" else None
+
+    answered, found = without_small_trades(program, decision, minimum, robust)
+    if not answered.resting:
+        return program, decision
+    cost = objective(program, found.weights) - objective(program, decision.weights)
+    said = f"{len(answered.resting)} assets rest, their trades would be below {minimum:g}: {cost:.1e} a year"
+    return answered, replace(found, reason=f"{found.reason}; {said}")
 
 
 def asked_turnover(program: Program, decision: Decision) -> float:
@@ -150,7 +182,7 @@ def asked_turnover(program: Program, decision: Decision) -> float:
     if traded < program.turnover * (1.0 - 1e-9):
         return traded
     try:
-        free = solve(replace(program, turnover=float("inf")))
+        free = solve(replace(program, turnover=float("inf")), SolverSettings(cross_check=False))
     except Infeasible:  # the cap was not what made it feasible, but the message must not depend on that
         return float("nan")
     return float(np.abs(free.weights - program.current).sum())
@@ -220,9 +252,11 @@ def publish(
         uncertainty=events.Uncertainty(
             radius=program.radius,
             effective_sample_size=view.effective_sample_size,
-            budget=policy.uncertainty.covariance,
-            mean_budget=policy.uncertainty.mean,
+            budget=policy.uncertainty.budget,
             penalty=terms["mean_ambiguity"] + terms["covariance_ambiguity"],
+            mean_share=policy.uncertainty.mean_share,
+            mean_penalty=terms["mean_ambiguity"],
+            covariance_penalty=terms["covariance_ambiguity"],
         ),
         objective=events.Objective(proof.objective, tuple(NamedValue(k, v) for k, v in terms.items())),
         turnover=events.TurnoverGrant(
@@ -242,6 +276,8 @@ def publish(
             polished=solution.polished if solution is not None else False,
             finish_steps=solution.newton_steps if solution is not None else 0,
             agreed=solution.agreed if solution is not None else False,
+            newton_programmes=solution.newton_outer if solution is not None else 0,
+            newton_converged=solution.converged if solution is not None else False,
         ),
         policy_digest=policy.digest,
         evidence_digest=digest(encode(evidence)),

@@ -122,8 +122,10 @@ class Uncertainty:
     radius: float
     effective_sample_size: float
     budget: float
-    mean_budget: float
     penalty: float
+    mean_share: float = 0.0
+    mean_penalty: float = 0.0
+    covariance_penalty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ class SolverReport:
     polished: bool
     finish_steps: int
     agreed: bool
+    newton_programmes: int = 0
+    newton_converged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +290,7 @@ class Evidence:
     active: tuple[float, ...] | None = None
     tracking: float | None = None
     deviation_aversion: float = 0.0
+    resting: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

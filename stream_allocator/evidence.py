@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from stream_allocator import events
-from stream_allocator.allocate.program import Array, Group, Program
+from stream_allocator.allocate.program import Array, Group, Program, ProgramError
 from stream_allocator.events import Evidence
 
 __all__ = ["evidence_of", "or_infinity", "program_of"]
@@ -17,7 +17,16 @@ __all__ = ["evidence_of", "or_infinity", "program_of"]
 def evidence_of(
     decision_id: str, universe: str, portfolio: str, event_time: int, program: Program
 ) -> Evidence:
-    """A programme as the record that is published."""
+    """A programme as the record that is published.
+
+    Parameters
+    ----------
+    decision_id, universe, portfolio : str
+        Of the decision that the programme is for.
+    event_time : int
+        Of its bar, in microseconds since the epoch.
+    program : Program
+    """
     rows, columns = program.factors.shape
     return Evidence(
         decision_id=decision_id,
@@ -52,28 +61,21 @@ def evidence_of(
         active=_some(program.active),
         tracking=_known(program.tracking),
         deviation_aversion=program.deviation_aversion,
+        resting=program.resting or None,
     )
 
 
-def _known(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
-
-
-def _some(bounds: Array) -> tuple[float, ...] | None:
-    return tuple(bounds.tolist()) if np.isfinite(bounds).any() else None
-
-
-def _array(values: tuple[float, ...] | None, n: int, default: float) -> Array:
-    return np.full(n, default) if values is None else np.array(values)
-
-
-def or_infinity(bound: float | None) -> float:
-    return math.inf if bound is None else bound
-
-
 def program_of(evidence: Evidence) -> Program:
-    """The programme that an evidence record holds: the inverse of :func:`evidence_of`."""
+    """The programme that an evidence record holds: the inverse of :func:`evidence_of`.
+
+    Raises
+    ------
+    ProgramError
+        For numbers that are no programme: wrong sizes, NaN, crossed bounds.
+    """
     f, n = evidence.factors, len(evidence.assets)
+    if min(f.rows, f.columns) < 0 or f.rows * f.columns != len(f.values):
+        raise ProgramError("factors", f"{len(f.values)} values are no matrix of {f.rows} x {f.columns}")
     return Program(
         assets=evidence.assets,
         mean=np.array(evidence.mean),
@@ -103,4 +105,22 @@ def program_of(evidence: Evidence) -> Program:
         active=_array(evidence.active, n, math.inf),
         tracking=or_infinity(evidence.tracking),
         deviation_aversion=evidence.deviation_aversion,
+        resting=evidence.resting or (),
     )
+
+
+def or_infinity(bound: float | None) -> float:
+    """A bound that may be missing as the number that bounds nothing."""
+    return math.inf if bound is None else bound
+
+
+def _known(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def _some(bounds: Array) -> tuple[float, ...] | None:
+    return tuple(bounds.tolist()) if np.isfinite(bounds).any() else None
+
+
+def _array(values: tuple[float, ...] | None, n: int, default: float) -> Array:
+    return np.full(n, default) if values is None else np.array(values)

@@ -54,10 +54,17 @@ _LIMITS = {
     "gross": "gross exposure stands at its cap",
     "turnover": "the decision uses its whole turnover grant",
     "liquidity": "the trade in {scope} stands at its liquidity limit",
+    "minimum_trade": "the trade in {scope} would be too small and is not made",
     "exit": "the holding in {scope} is as large as can be left in time",
     "active": "{scope} is as far from the benchmark as is allowed",
     "volatility": "volatility stands at its cap",
     "tracking": "the tracking error stands at its cap",
+}
+
+# Limits that may bind many assets at once are told together.
+_MANY = {
+    "box_lower": "stand at their smallest weight",
+    "minimum_trade": "rest, since their trades would be too small to be worth a ticket",
 }
 
 # Limits in volatility a year, not in shares of NAV.
@@ -203,22 +210,27 @@ def _changes(a: Allocation) -> list[str]:
         said.append(f"{len(trades) - LARGEST} smaller trades add up to {_percent(rest)}.")
     still = len(a.weights) - len(trades)
     if still:
-        said.append(f"{still} of {len(a.weights)} assets do not move: a trade would not earn its cost.")
+        why = "a trade would not earn its cost"
+        why += ", or would be too small" if any(x.kind == "minimum_trade" for x in a.limits) else ""
+        said.append(f"{still} of {len(a.weights)} assets do not move: {why}.")
     return said
 
 
 def _binding(a: Allocation) -> list[str]:
     binding = sorted((x for x in a.limits if x.binding), key=lambda x: (-x.shadow_price, x.name))
     priced = [x for x in binding if x.shadow_price > 0.0]
-    floors = [x for x in priced if x.kind == "box_lower"]
-    said = [_price(x) for x in priced if len(floors) < 2 or x.kind != "box_lower"]
-    if len(floors) >= 2:
-        said.append(
-            f"{len(floors)} assets stand at their smallest weight; relaxing one by 1% of NAV would improve "
-            f"the objective by at most {_basis_points(floors[0].shadow_price * 0.01)} a year: "
-            f"{', '.join(x.scope for x in floors)}."
-        )
-    free = [x.name for x in binding if x.shadow_price <= 0.0]
+    told: list[str] = []
+    for kind, what in _MANY.items():
+        alike = [x for x in priced if x.kind == kind]
+        if len(alike) >= 2:
+            priced = [x for x in priced if x.kind != kind]
+            most, names = _basis_points(alike[0].shadow_price * 0.01), ", ".join(x.scope for x in alike)
+            told.append(
+                f"{len(alike)} assets {what}; relaxing one by 1% of NAV would improve the objective by at "
+                f"most {most} a year: {names}."
+            )
+    said = [_price(x) for x in priced] + told
+    free = [x.name for x in binding if x.shadow_price <= 0.0 and x.kind != "minimum_trade"]
     if free:
         said.append(f"Touched without a price: {', '.join(free)}.")
     if not binding:
@@ -243,7 +255,8 @@ def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
     covariance, mean = terms.get("covariance_ambiguity", 0.0), terms.get("mean_ambiguity", 0.0)
     said = [
         f"Guarding against estimation error costs {_basis_points(u.penalty)} a year of the objective: "
-        f"{_basis_points(covariance)} for the covariance, {_basis_points(mean)} for the mean.",
+        f"{_basis_points(covariance)} for the covariance, {_basis_points(mean)} for the mean. Of a budget of "
+        f"{u.budget:g} squared standard errors {_percent(u.mean_share, 0)} guards the mean.",
         f"The present segment is worth {_bars(u.effective_sample_size)} of evidence; with fewer, the guard "
         f"grows.",
     ]

@@ -17,6 +17,7 @@ from stream_allocator.errors import ConfigurationError
 from stream_allocator.events import RegimeLabel
 
 __all__ = [
+    "AssetCostPolicy",
     "BenchmarkPolicy",
     "BoundsPolicy",
     "BudgetPolicy",
@@ -205,6 +206,7 @@ class LimitPolicy(Section):
     ] = 0.1
     exit_days: Annotated[float, Field(gt=0, description="days at that participation to leave a holding")] = 20
     volume_half_life: Annotated[float, Field(gt=0, description="bars")] = 21
+    minimum_trade: Annotated[float, Field(ge=0, le=1, description="a smaller trade is not made")] = 0.0
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -217,6 +219,15 @@ class LimitPolicy(Section):
         return self
 
 
+class AssetCostPolicy(Section):
+    """What trading one asset costs; what is not said is as for all."""
+
+    linear_bps: Annotated[float | None, Field(ge=0, description="of the traded value")] = None
+    quadratic_bps: Annotated[
+        float | None, Field(ge=0, description="of the traded value, per unit of NAV traded")
+    ] = None
+
+
 class CostPolicy(Section):
     """What trading costs, and how long a trade is thought to be held."""
 
@@ -224,9 +235,7 @@ class CostPolicy(Section):
     quadratic_bps: Annotated[
         float, Field(ge=0, description="of the traded value, per unit of NAV traded")
     ] = 0
-    assets: dict[str, NonNegative] = Field(
-        default_factory=dict, description="own linear_bps of single assets"
-    )
+    assets: dict[str, AssetCostPolicy] = Field(default_factory=dict, description="own costs of single assets")
     horizon_days: Annotated[
         float, Field(gt=0, description="bars over which the objective spreads the cost of a trade")
     ] = 5
@@ -240,10 +249,32 @@ class UncertaintyPolicy(Section):
         Field(description="ball around the returns; gelbrich prices deviation and covers the mean as well"),
     ] = "wasserstein"
 
-    covariance: Annotated[
-        float, Field(ge=0, description="Wasserstein budget: delta = budget * variance / n_eff")
-    ] = 1.0
-    mean: Annotated[float, Field(ge=0, description="kappa, standard errors of the mean")] = 0.5
+    budget: Annotated[float, Field(ge=0, description="in squared standard errors")] = 1.25
+    mean_share: Annotated[
+        Fraction,
+        Field(
+            description="of the budget that guards the mean: kappa^2 = budget * share, the rest the "
+            "covariance: delta = budget * (1 - share) * variance / n_eff; gelbrich has one ball for both"
+        ),
+    ] = 0.2
+
+    @property
+    def mean(self) -> float:
+        """kappa, in standard errors of the mean; 0 where the ball covers the mean."""
+        return 0.0 if self.form == "gelbrich" else math.sqrt(self.budget * self.mean_share)
+
+    @property
+    def covariance(self) -> float:
+        """The ball's part of the budget, in squared standard errors of the returns."""
+        return self.budget if self.form == "gelbrich" else self.budget * (1.0 - self.mean_share)
+
+
+class SolverPolicy(Section):
+    """How decisions are solved."""
+
+    cross_check: Annotated[
+        bool, Field(description="whether OSQP must agree with Newton; the certificate is checked either way")
+    ] = True
 
 
 Budgets = dict[RegimeLabel, BudgetPolicy]
@@ -261,6 +292,7 @@ class Policy(Section):
     limits: LimitPolicy = LimitPolicy()
     costs: CostPolicy = CostPolicy()
     uncertainty: UncertaintyPolicy = UncertaintyPolicy()
+    solver: SolverPolicy = SolverPolicy()
     baseline: Literal["inverse_volatility", "equal_risk_contribution"] = "inverse_volatility"
 
     @model_validator(mode="after")

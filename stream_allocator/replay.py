@@ -6,73 +6,24 @@ the recorded audit chain says they fell. With another policy it tells what that 
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-import fastavro
-
+from stream_allocator.archive import COMPARED, Log
 from stream_allocator.audit import first_break
 from stream_allocator.codec import Codec
-from stream_allocator.errors import CodecError, DataError
-from stream_allocator.events import Allocation, AuditEntry, Evidence, RegimeUpdate
+from stream_allocator.errors import CodecError
+from stream_allocator.events import Allocation, AuditEntry
 from stream_allocator.policy import Policy
-from stream_allocator.stream.cut import cut
 from stream_allocator.stream.interleave import interleave
-from stream_allocator.stream.shard import INPUTS, Outgoing, Record, Shard
+from stream_allocator.stream.record import Record
+from stream_allocator.stream.shard import Outgoing, Shard
 from stream_allocator.topology import Topology
 
-__all__ = [
-    "COMPARED",
-    "Difference",
-    "Log",
-    "Replay",
-    "find_decision",
-    "read_archive",
-    "read_topics",
-    "replay",
-    "write_archive",
-]
+__all__ = ["Difference", "Replay", "replay"]
 
 Event = TypeVar("Event")
-
-#: Roles whose bytes must repeat, and what they hold.
-COMPARED: dict[str, type[Allocation | Evidence | RegimeUpdate | AuditEntry]] = {
-    "audit": AuditEntry,
-    "evidence": Evidence,
-    "allocations": Allocation,
-    "regimes": RegimeUpdate,
-}
-ROLES = (*INPUTS, *COMPARED)
-
-#: The records of a recorded run, in the order of their offsets: (role, partition) -> records.
-Log = Mapping[tuple[str, int], list[Record]]
-
-RECORD_SCHEMA = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "RecordedRecord",
-        "namespace": "stream_allocator",
-        "fields": [
-            {"name": "partition", "type": "int"},
-            {"name": "offset", "type": "long"},
-            {"name": "key", "type": ["null", "bytes"]},
-            {"name": "value", "type": ["null", "bytes"]},
-            {
-                "name": "headers",
-                "type": {
-                    "type": "array",
-                    "items": {
-                        "type": "record",
-                        "name": "RecordedHeader",
-                        "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": "bytes"}],
-                    },
-                },
-            },
-        ],
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,106 +227,3 @@ def first_difference(recorded: Any, replayed: Any, path: str = "") -> tuple[str,
             if repr(a) != repr(b):
                 return first_difference(a, b, f"{path}[{i}]")
     return path, repr(recorded)[:120], repr(replayed)[:120]
-
-
-def find_decision(
-    topology: Topology, log: Log, decision_id: str | None = None, portfolio: str | None = None
-) -> tuple[Allocation, Evidence]:
-    """One recorded decision and its evidence; the latest when no id is given.
-
-    Raises
-    ------
-    DataError
-        When there is none such, or its evidence is missing.
-    """
-    codec = Codec(topology.wire.schema_ids)
-
-    def all_of(role: str, cls: type[Any]) -> list[Any]:
-        return [codec.unframe(cls, r.value, r.headers) for (n, _), rs in log.items() if n == role for r in rs]
-
-    found = [
-        a
-        for a in all_of("allocations", Allocation)
-        if (decision_id is None or a.decision_id == decision_id)
-        and (portfolio is None or a.portfolio == portfolio)
-    ]
-    if not found:
-        what = decision_id or (f"any of portfolio {portfolio}" if portfolio else "any")
-        raise DataError(f"no decision found ({what} was asked for)")
-    allocation = max(found, key=lambda a: (a.event_time, a.executable, a.index))
-    for evidence in all_of("evidence", Evidence):
-        if evidence.decision_id == allocation.decision_id:
-            return allocation, evidence
-    raise DataError(f"decision {allocation.decision_id} has no evidence record; was the topic cut?")
-
-
-# -- where logs come from and go to ----------------------------------------------------------------
-
-
-def read_topics(topology: Topology) -> Log:
-    """The log of live topics, up to what their workers have committed by now.
-
-    Topics without commits (another group, the embedded broker) are read to where they end.
-    """
-    from stream_allocator.stream.reader import TopicReader  # replay of files needs no Kafka
-
-    with TopicReader(topology) as reader:
-        committed = reader.committed(INPUTS, reader.partitions("returns"))
-        stretches = {
-            (role, partition): reader.bounds(role, partition)
-            for role in ROLES
-            for partition in reader.partitions(role)
-        }
-        log: dict[tuple[str, int], list[Record]] = {where: [] for where in stretches}
-        for record in reader.read(stretches):
-            log[record.role, record.partition].append(record)
-    return cut(log, committed, Codec(topology.wire.schema_ids))
-
-
-def write_archive(log: Log, folder: Path) -> dict[str, int]:
-    """Write a log as one Avro container file a topic; the number of records of each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    counts = {}
-    for role in ROLES:
-        records = [
-            {
-                "partition": r.partition,
-                "offset": r.offset,
-                "key": r.key,
-                "value": r.value,
-                "headers": [{"name": k, "value": v} for k, v in r.headers],
-            }
-            for (name, _), rs in sorted(log.items())
-            if name == role
-            for r in rs
-        ]
-        with (folder / f"{role}.avro").open("wb") as file:
-            fastavro.writer(file, RECORD_SCHEMA, records, codec="deflate")
-        counts[role] = len(records)
-    return counts
-
-
-def read_archive(folder: Path) -> Log:
-    """The log that :func:`write_archive` wrote.
-
-    Raises
-    ------
-    DataError
-        Naming the file that is missing or damaged.
-    """
-    log: dict[tuple[str, int], list[Record]] = {}
-    for role in ROLES:
-        path = folder / f"{role}.avro"
-        try:
-            with path.open("rb") as file:
-                for data in fastavro.reader(file):
-                    headers = tuple((h["name"], h["value"]) for h in data["headers"])
-                    record = Record(
-                        role, data["partition"], data["offset"], data["key"], data["value"], headers
-                    )
-                    log.setdefault((role, record.partition), []).append(record)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, EOFError, KeyError) as error:
-            raise DataError(f"{path}: not an archive of this release: {error}") from error
-    return log

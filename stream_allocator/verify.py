@@ -6,8 +6,8 @@ import numpy as np
 
 from stream_allocator.allocate import GAP, PRIMAL, certificate, objective_scale, objective_terms
 from stream_allocator.codec import digest, encode
-from stream_allocator.decision import program_of
 from stream_allocator.events import Allocation, Evidence
+from stream_allocator.evidence import program_of
 
 __all__ = ["Check", "Verdict", "verify"]
 

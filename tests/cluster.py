@@ -17,11 +17,11 @@ from absence import skip_unless_ci
 from broker import BrokerUnavailable, LocalKafka
 from confluent_kafka import Consumer, Producer
 
+from stream_allocator.archive import Log, read_topics
 from stream_allocator.codec import Codec
 from stream_allocator.events import Input
-from stream_allocator.replay import Log, read_topics
 from stream_allocator.stream.clients import consumer_settings, producer_settings
-from stream_allocator.stream.shard import INPUTS, OUTPUTS, Record
+from stream_allocator.stream.record import INPUTS, OUTPUTS, Record
 from stream_allocator.stream.topics import create
 from stream_allocator.topology import Topology, load_topology
 

@@ -32,7 +32,7 @@ def allocation(targets, *, current=None, index=0, event_time=DAY, **changes):
         "cash": 1.0 - float(targets.sum()),
         "regime": events.RegimeView("calm", False, 0.03, 120, 90.0, 0.11, 0.16, ()),
         "confidence": events.Confidence(0.8, (events.NamedValue("evidence", 0.8),)),
-        "uncertainty": events.Uncertainty(0.001, 90.0, 1.0, 0.5, 0.004),
+        "uncertainty": events.Uncertainty(0.001, 90.0, 1.25, 0.004, 0.2, 0.001, 0.003),
         "objective": events.Objective(-0.02, (events.NamedValue("expected_return", -0.02),)),
         "turnover": events.TurnoverGrant(float("nan"), 2.0, traded, 1.0),
         "limits": (),

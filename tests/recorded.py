@@ -9,7 +9,8 @@ import yaml
 
 from stream_allocator.codec import Codec
 from stream_allocator.events import Input
-from stream_allocator.stream.shard import INPUTS, Record, Shard
+from stream_allocator.stream.record import INPUTS, Record
+from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import Topology, load_topology
 
 ROLES = {cls: role for role, cls in INPUTS.items()}

@@ -9,7 +9,7 @@ import time
 import pytest
 import recorded
 
-from stream_allocator.replay import write_archive
+from stream_allocator.archive import write_archive
 
 COMMANDS = [
     ["run"],

@@ -129,10 +129,11 @@ def test_limits_are_told_by_price_and_the_near_ones_after_them():
 def test_ambiguity_is_told_by_its_two_parts_and_in_volatility():
     a = decisions.allocation([0.3, 0.4])
     terms = (NamedValue("covariance_ambiguity", 0.0012), NamedValue("mean_ambiguity", 0.0030))
-    a = replace(a, objective=Objective(-0.01, terms), uncertainty=Uncertainty(0.0004, 90.0, 1.0, 0.5, 0.0042))
+    a = replace(a, objective=Objective(-0.01, terms), uncertainty=Uncertainty(4e-4, 90.0, 1.25, 0.0042, 0.2))
     text = said(a, "What uncertainty cost", decisions.evidence([0.3, 0.4], radius=0.0004))
     assert "costs 42 bp a year" in text
     assert "12 bp for the covariance, 30 bp for the mean" in text
+    assert "Of a budget of 1.25 squared standard errors 20% guards the mean" in text
     assert "held to a volatility 1.00% above" in text  # sqrt(.0004) * |w| = .02 * .5
 
 

@@ -8,7 +8,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from stream_allocator.codec import Codec
 from stream_allocator.errors import ConfigurationError
-from stream_allocator.stream.shard import Record, Shard
+from stream_allocator.stream.record import Record
+from stream_allocator.stream.shard import Shard
 from stream_allocator.telemetry import LINKS, Telemetry
 from stream_allocator.topology import load_topology
 

@@ -35,7 +35,7 @@ ENOUGH = {**POLICY, "limits": {"upper": 0.6}}
         ({"topics": {"min_insync_replicas": 4}}, "min_insync_replicas"),
         ({"wire": {"framing": "confluent"}}, "needs schema_ids for"),
         ({"policies": [{**POLICY, "limits": {"groups": {"x": {}}}}]}, "limits.groups names x"),
-        ({"policies": [{**POLICY, "costs": {"assets": {"Z": 1}}}]}, "costs.assets names Z"),
+        ({"policies": [{**POLICY, "costs": {"assets": {"Z": {"linear_bps": 1}}}}]}, "costs.assets names Z"),
         ({"policies": [{**POLICY, "limits": {"upper": 0.1, "cash_upper": 0.5}}]}, "add up to 0.2 at most"),
         ({"policies": [ENOUGH, {**ENOUGH, "regime": {"horizon": 5}}]}, "regime differs from portfolio f0"),
         ({"policies": [ENOUGH, {**ENOUGH, "moments": {"factors": 1}}]}, "moments differs from portfolio f0"),

@@ -15,9 +15,15 @@ import numpy as np
 from stream_allocator.allocate.limits import rows_of, trade_interval, worst_violation
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import gradient, kink, root_terms
-from stream_allocator.allocate.terms import objective
+from stream_allocator.allocate.terms import objective, objective_scale
 
-__all__ = ["Certificate", "certificate", "reduced_costs", "shadow_prices"]
+__all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "passes", "reduced_costs", "shadow_prices"]
+
+# What a certificate must prove: violations in weights, the gap relative to the size of the objective's terms.
+# Newton leaves 1e-14 and 1e-13, OSQP alone 1e-9 and 1e-6: nothing worse than Newton's answers passes.
+PRIMAL, GAP = 1e-12, 1e-9
+# A portfolio whose terms are smaller than this (all cash) is judged as if they were this large.
+SMALL = 1e-6
 
 # A weight is at its bound where it is this near: published weights are exact to 1e-12.
 AT_BOUND = 1e-12
@@ -111,6 +117,16 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
     )
 
 
+def allowed_gap(program: Program, weights: Array) -> float:
+    """The largest gap that still proves ``weights`` the robust answer, in the objective's unit."""
+    return GAP * max(objective_scale(program, weights), SMALL)
+
+
+def passes(program: Program, weights: Array, proof: Certificate) -> bool:
+    """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
+    return proof.primal <= PRIMAL and proof.gap <= allowed_gap(program, weights)
+
+
 def reduced_costs(program: Program, weights: Array, multipliers: Mapping[str, float]) -> tuple[Array, Array]:
     """What a unit of room would be worth to each asset.
 
@@ -147,13 +163,15 @@ def shadow_prices(program: Program, weights: Array, multipliers: Mapping[str, fl
         ("liquidity", program.current + program.trade),
     )
     prices: dict[str, float] = {}
+    resting = set(program.resting)
     for sense, ends, worth in ((1.0, least, below), (-1.0, most, above)):
         taken = np.zeros(len(weights), dtype=bool)
         for name, end in ends:
             there = (sense * (weights - end) <= AT_BOUND) & ~taken
             taken |= there
             for i in np.flatnonzero(there):
-                key = f"{name}[{program.assets[i]}]"
+                kind = "minimum_trade" if name == "liquidity" and i in resting else name
+                key = f"{kind}[{program.assets[i]}]"
                 prices[key] = max(prices.get(key, 0.0), float(worth[i]))
     return prices
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linprog
 
 from stream_allocator.allocate.limits import holding_interval, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
@@ -119,6 +118,8 @@ def least_violation(program: Program) -> tuple[float, Array, tuple[str, ...]]:
         If the linear programme cannot be solved; holding is always one of its solutions, so that would be
         a fault of the solver.
     """
+    from scipy.optimize import linprog  # not with the package: checking a decision needs no solver
+
     n = len(program.assets)
     rows = rows_of(program)
     m = len(rows.names)

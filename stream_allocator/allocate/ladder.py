@@ -9,24 +9,19 @@ from typing import get_args
 import numpy as np
 
 from stream_allocator.allocate.baseline import BaselineKind, static_weights
-from stream_allocator.allocate.certificate import Certificate, certificate
+from stream_allocator.allocate.certificate import Certificate, certificate, passes
 from stream_allocator.allocate.feasibility import Infeasible
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.projection import towards
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.restore import restore, total_violation
-from stream_allocator.allocate.solve import Solution, objective_scale, solve
+from stream_allocator.allocate.solve import Solution, solve
 from stream_allocator.events import Rung
 
-__all__ = ["GAP", "PRIMAL", "RUNGS", "Decision", "decide", "passes"]
+__all__ = ["RUNGS", "Decision", "decide"]
 
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 
-# What a certificate must prove: violations in weights, the gap relative to the size of the objective's terms.
-# Newton leaves 1e-14 and 1e-13, OSQP alone 1e-9 and 1e-6: nothing worse than Newton's answers passes.
-PRIMAL, GAP = 1e-12, 1e-9
-# A portfolio whose terms are smaller than this (all cash) is judged as if they were this large.
-SMALL = 1e-6
 # Trades obey turnover and liquidity, and no violation grows, to this.
 EXACT = 1e-12
 
@@ -53,11 +48,6 @@ class Decision:
     solution: Solution | None
     certificate: Certificate | None
     reason: str
-
-
-def passes(program: Program, weights: Array, proof: Certificate) -> bool:
-    """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
-    return proof.primal <= PRIMAL and proof.gap <= GAP * max(objective_scale(program, weights), SMALL)
 
 
 def decide(

@@ -32,6 +32,7 @@ Kind = Literal[
     "box_lower",
     "box_upper",
     "liquidity",
+    "minimum_trade",
     "exit",
     "active",
     "cash_lower",
@@ -59,8 +60,9 @@ class Limit:
     name : str
         As published: ``upper[AAPL]``, ``group_upper[tech]``, ``turnover``.
     kind : str
-        Of an asset ``box_lower``, ``box_upper``, ``liquidity`` (its trade), ``exit`` (its holding),
-        ``active`` (its distance from the benchmark); of a group ``group_lower``, ``group_upper``,
+        Of an asset ``box_lower``, ``box_upper``, ``liquidity`` (its trade), ``minimum_trade`` (in its place
+        where the trade would be too small), ``exit`` (its holding), ``active`` (its distance from the
+        benchmark); of a group ``group_lower``, ``group_upper``,
         ``group_long``, ``group_gross``; of the portfolio ``cash_lower``, ``cash_upper``, ``gross``,
         ``turnover``, ``volatility``, ``tracking``.  Net exposure is 1 - cash.
     scope : str
@@ -88,8 +90,8 @@ class Limit:
 def limits_of(program: Program) -> tuple[Limit, ...]:
     """All limits with a finite bound, in their one fixed order.
 
-    Box (lower then upper, by asset), liquidity, exit, active, cash, groups, gross, turnover, volatility,
-    tracking.
+    Box (lower then upper, by asset), liquidity or minimum trade, exit, active, cash, groups, gross, turnover,
+    volatility, tracking.
     """
     found: list[Limit] = []
 
@@ -104,11 +106,10 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
         add("box_lower", a, lower[i], -1.0, i, upper[i] - lower[i])
     for i, a in enumerate(program.assets):
         add("box_upper", a, upper[i], 1.0, i, upper[i] - lower[i])
-    of_assets: tuple[tuple[Kind, Array], ...] = (
-        ("liquidity", program.trade),
-        ("exit", program.holding),
-        ("active", program.active),
-    )
+    resting = set(program.resting)
+    for i, (a, bound) in enumerate(zip(program.assets, program.trade.tolist(), strict=True)):
+        add("minimum_trade" if i in resting else "liquidity", a, bound, 1.0, i, bound)
+    of_assets: tuple[tuple[Kind, Array], ...] = (("exit", program.holding), ("active", program.active))
     for kind, bounds in of_assets:
         for i, (a, bound) in enumerate(zip(program.assets, bounds.tolist(), strict=True)):
             add(kind, a, bound, 1.0, i, bound)
@@ -138,6 +139,7 @@ def values(program: Program, weights: Array, which: tuple[Limit, ...]) -> Array:
         "box_lower": weights,
         "box_upper": weights,
         "liquidity": trade,
+        "minimum_trade": trade,
         "exit": np.abs(weights),
         "active": np.abs(weights - program.benchmark),
     }

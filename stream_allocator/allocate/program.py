@@ -116,6 +116,8 @@ class Program:
         alpha >= 0: the price of the worst standard deviation and mean over a Gelbrich ball, the set of all
         distributions whose mean and covariance are that near to the estimates (Nguyen, Shafieezadeh-Abadeh,
         Filipovic & Kuhn 2021).
+    resting : tuple of int
+        Positions of assets that are not traded since their trade would be too small: their ``trade`` is 0.
 
     Raises
     ------
@@ -152,6 +154,7 @@ class Program:
     active: Array = None  # type: ignore[assignment]
     tracking: float = math.inf
     deviation_aversion: float = 0.0
+    resting: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assets = tuple(self.assets)
@@ -164,6 +167,7 @@ class Program:
         for name, value in (("holding", math.inf), ("benchmark", 0.0), ("active", math.inf)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(assets), value))
+        self._rest(len(assets))
         self._arrays(len(assets))
         self._scalars()
         crossed = np.flatnonzero(self.lower > self.upper)
@@ -177,6 +181,17 @@ class Program:
                 "cash_lower", f"must not be above cash_upper, got {self.cash_lower} and {self.cash_upper}"
             )
         self._check_groups(len(assets))
+
+    def _rest(self, n: int) -> None:
+        resting = tuple(sorted({int(i) for i in self.resting}))
+        object.__setattr__(self, "resting", resting)
+        if resting:
+            if resting[0] < 0 or resting[-1] >= n:
+                raise ProgramError("resting", f"must be positions below {n}")
+            trade = np.array(self.trade, dtype=np.float64)
+            if trade.shape == (n,):  # another shape is refused with the other arrays
+                trade[list(resting)] = 0.0
+                object.__setattr__(self, "trade", trade)
 
     def _arrays(self, n: int) -> None:
         unbounded = {"trade", "holding", "active"}

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import osqp
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from stream_allocator.allocate.limits import Rows, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import covariance
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
 
 __all__ = ["QuadraticAnswer", "SolverSettings", "solve_quadratic"]
 
@@ -37,10 +39,13 @@ class SolverSettings:
         eps_abs and eps_rel.
     max_iter : int
         Iterations of one attempt.
+    cross_check : bool
+        Whether OSQP is asked at all; without it Newton's certificate alone must do.
     """
 
     accuracy: float = 1e-6
     max_iter: int = 4_000
+    cross_check: bool = True
 
     def sharper(self) -> SolverSettings:
         """A thousand times more accurate: near a degenerate vertex a crude answer may be another vertex's."""
@@ -119,15 +124,21 @@ class _Entries:
             self.add(u, first + u, np.full(len(of), side))
             self.rows(low, high)
 
-    def matrix(self, columns: int) -> tuple[sp.csc_matrix, Array, Array]:
+    def matrix(self, columns: int) -> tuple[csc_matrix, Array, Array]:
         """The matrix and its bounds."""
         row, column, value = (np.concatenate(x) for x in zip(*self._triplets, strict=True))
         shape = (self.count, columns)
         return (
-            sp.csc_matrix((value, (row, column)), shape=shape),
+            _sparse((value, (row, column)), shape),
             np.concatenate(self._low),
             np.concatenate(self._high),
         )
+
+
+def _sparse(entries: Any, shape: tuple[int, int]) -> csc_matrix:
+    from scipy.sparse import csc_matrix  # not with the package, as OSQP: checking a decision needs neither
+
+    return csc_matrix(entries, shape=shape)
 
 
 def _pairs(rows: Rows) -> tuple[NDArray[np.intp], Array]:
@@ -209,19 +220,19 @@ class _Assembly:
         typical = float(np.mean(variances))
         scale = max(float(np.abs(slope).max()), float(cost.max()), 1e-3 * risk * typical, 1e-12)
         self._q = gradient / scale
-        self._p = sp.csc_matrix(curvature / scale)
+        self._p = curvature / scale
 
-    def _curvature(self, risk: float, diagonal: Array, y: int) -> sp.csc_matrix:
+    def _curvature(self, risk: float, diagonal: Array, y: int) -> csc_matrix:
         program = self._program
         n = len(program.assets)
         if y:
             data = np.concatenate([risk * program.idiosyncratic + diagonal, np.full(y, risk)])
             at = np.arange(n + y)
-            return sp.csc_matrix((data, (at, at)), shape=(self._size, self._size))
+            return _sparse((data, (at, at)), (self._size, self._size))
         dense = risk * covariance(program)
         dense.flat[:: n + 1] += diagonal
         row, column = np.triu_indices(n)
-        return sp.csc_matrix((dense[row, column], (row, column)), shape=(self._size, self._size))
+        return _sparse((dense[row, column], (row, column)), (self._size, self._size))
 
     def solve(self, settings: SolverSettings) -> QuadraticAnswer:
         """Solve; again with other step sizes where that gets nowhere."""
@@ -240,6 +251,8 @@ class _Assembly:
         )
 
     def _run(self, settings: SolverSettings, rho: float, scaling: int) -> SimpleNamespace:
+        import osqp
+
         solver = osqp.OSQP(algebra="builtin")
         solver.setup(
             self._p,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream_allocator.allocate.dual import minimum_variance
+from stream_allocator.allocate import dual
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import violations
 from stream_allocator.allocate.program import Array, Group, Program
@@ -122,7 +122,7 @@ def _within(program: Program, wide: Program, settings: SolverSettings) -> Restor
     """The answer within the limits as widened; None where they still contradict each other."""
     try:
         if math.isfinite(program.volatility):
-            calm = solve(minimum_variance(wide), settings)
+            calm = solve(dual.minimum_variance(wide), settings)
             if volatility(program, calm.weights) > program.volatility:
                 # its shadow prices are those of the variance, not of the objective
                 mixed = replace(calm, multipliers={}, objective=objective(program, calm.weights))

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_allocator.allocate import dual
 from stream_allocator.allocate.certificate import shadow_prices
-from stream_allocator.allocate.dual import NewtonAnswer, solve_cold
 from stream_allocator.allocate.limits import trade_interval, violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import QuadraticAnswer, SolverSettings, solve_quadratic
 from stream_allocator.allocate.robust import covariance, root_terms, tracking_error
-from stream_allocator.allocate.terms import objective, objective_terms
+from stream_allocator.allocate.terms import objective, objective_scale
 
-__all__ = ["Solution", "objective_scale", "solve"]
+__all__ = ["Solution", "solve"]
 
 # OSQP and Newton agree where their objectives differ by no more than this, relative to the terms' sizes.
 AGREEMENT = 1e-5
@@ -69,7 +69,7 @@ class Solution:
     agreed: bool
 
 
-def solve(program: Program, settings: SolverSettings | None = None, *, cross_check: bool = True) -> Solution:
+def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
     """Solve a programme; where OSQP and Newton do not agree, OSQP once more and more accurately.
 
     Always from a cold start, and without a clock: the answer's bits depend on the programme alone.
@@ -79,8 +79,6 @@ def solve(program: Program, settings: SolverSettings | None = None, *, cross_che
     program : Program
     settings : SolverSettings, optional
         How OSQP is run.
-    cross_check : bool
-        Whether OSQP is asked at all.
 
     Returns
     -------
@@ -93,10 +91,10 @@ def solve(program: Program, settings: SolverSettings | None = None, *, cross_che
         If the limits cannot all hold; names those that clash.
     """
     settings = settings or SolverSettings()
-    newton = solve_cold(program)
+    newton = dual.solve_cold(program)
     osqp: QuadraticAnswer | None = None
     agreed, iterations = newton.converged, 0
-    if cross_check and newton.converged:
+    if settings.cross_check and newton.converged:
         for accuracy in (settings, settings.sharper()):
             osqp = _by_osqp(program, newton, accuracy)
             iterations += osqp.iterations
@@ -120,12 +118,7 @@ def solve(program: Program, settings: SolverSettings | None = None, *, cross_che
     )
 
 
-def objective_scale(program: Program, weights: Array) -> float:
-    """Size of the objective's terms at ``weights``: what a difference of objectives is compared with."""
-    return sum(abs(term) for term in objective_terms(program, weights).values())
-
-
-def _by_osqp(program: Program, newton: NewtonAnswer, settings: SolverSettings) -> QuadraticAnswer:
+def _by_osqp(program: Program, newton: dual.NewtonAnswer, settings: SolverSettings) -> QuadraticAnswer:
     """The quadratic programme whose answer Newton's must be, built from Newton's weights and prices alone."""
     w, prices = newton.weights, newton.multipliers
     at = root_terms(program, w)
@@ -144,7 +137,7 @@ def _by_osqp(program: Program, newton: NewtonAnswer, settings: SolverSettings) -
     return solve_quadratic(program, risk, diagonal, linear, settings)
 
 
-def _agree(program: Program, newton: NewtonAnswer, theirs: Array) -> bool:
+def _agree(program: Program, newton: dual.NewtonAnswer, theirs: Array) -> bool:
     """Whether the objectives differ by no more than OSQP's accuracy, what it breaks being priced."""
     lower, upper = trade_interval(program)
     theirs = np.clip(theirs, lower, np.maximum(lower, upper))

@@ -7,7 +7,7 @@ import numpy as np
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import root_terms
 
-__all__ = ["objective", "objective_terms"]
+__all__ = ["objective", "objective_scale", "objective_terms"]
 
 
 def objective_terms(program: Program, weights: Array) -> dict[str, float]:
@@ -43,3 +43,8 @@ def objective_terms(program: Program, weights: Array) -> dict[str, float]:
 def objective(program: Program, weights: Array) -> float:
     """The objective at ``weights``: the sum of :func:`objective_terms`."""
     return sum(objective_terms(program, weights).values())
+
+
+def objective_scale(program: Program, weights: Array) -> float:
+    """Size of the objective's terms at ``weights``: what a difference of objectives is compared with."""
+    return sum(abs(term) for term in objective_terms(program, weights).values())

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from stream_allocator.codec import Codec
 from stream_allocator.events import Allocation, AuditEntry, Evidence, RegimeUpdate
 from stream_allocator.stream.interleave import ROLES
-from stream_allocator.stream.shard import INPUTS, Record
+from stream_allocator.stream.record import INPUTS, Record
 
 __all__ = ["cut"]
 

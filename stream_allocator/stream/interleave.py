@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stream_allocator.errors import DataError
 from stream_allocator.events import AuditEntry
-from stream_allocator.stream.shard import Outgoing, Record, Shard
+from stream_allocator.stream.record import Record
+from stream_allocator.stream.shard import Outgoing, Shard
 
 __all__ = ["interleave"]
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_allocator.errors import BusError
 from stream_allocator.stream.clients import consumer_settings
-from stream_allocator.stream.shard import Record
+from stream_allocator.stream.record import Record
 from stream_allocator.topology import Topology
 
 __all__ = ["TopicReader", "record_of"]

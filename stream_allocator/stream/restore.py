@@ -15,7 +15,8 @@ from stream_allocator.errors import CodecError, RestoreError, SnapshotError
 from stream_allocator.events import AuditEntry, Snapshot
 from stream_allocator.stream.interleave import interleave
 from stream_allocator.stream.reader import TopicReader
-from stream_allocator.stream.shard import INPUTS, Record, Shard
+from stream_allocator.stream.record import INPUTS, Record
+from stream_allocator.stream.shard import Shard
 
 __all__ = ["Manifest", "Restored", "restore"]
 

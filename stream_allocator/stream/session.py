@@ -16,8 +16,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from stream_allocator.errors import BusError
 from stream_allocator.stream.clients import consumer_settings, producer_settings
 from stream_allocator.stream.reader import TopicReader, record_of
+from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.restore import Manifest, restore
-from stream_allocator.stream.shard import INPUTS, Outgoing, Record, Shard
+from stream_allocator.stream.shard import Outgoing, Shard
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 

@@ -12,54 +12,18 @@ from stream_allocator.codec import Codec, digest
 from stream_allocator.engine import SNAPSHOT_VERSION, Engine
 from stream_allocator.errors import CodecError, SnapshotError
 from stream_allocator.events import (
-    Allocation,
-    AuditEntry,
-    ControlEvent,
     DeadLetter,
-    Evidence,
     Header,
     Input,
-    PositionEvent,
-    RegimeUpdate,
     Rejection,
     RejectionCode,
-    ReturnEvent,
     Snapshot,
     WireEvent,
 )
+from stream_allocator.stream.record import INPUTS, OUTPUTS, Record
 from stream_allocator.topology import Topology
 
-__all__ = ["INPUTS", "OUTPUTS", "Outgoing", "Record", "Shard"]
-
-#: Role of an input topic -> the event that its records hold.
-INPUTS: dict[str, type[ReturnEvent | PositionEvent | ControlEvent]] = {
-    "returns": ReturnEvent,
-    "positions": PositionEvent,
-    "control": ControlEvent,
-}
-
-#: Event -> role of the topic that it goes to.
-OUTPUTS: dict[type, str] = {
-    Allocation: "allocations",
-    Evidence: "evidence",
-    RegimeUpdate: "regimes",
-    AuditEntry: "audit",
-    DeadLetter: "dead_letters",
-    Snapshot: "snapshots",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A consumed record; ``role`` names its topic in the topology."""
-
-    role: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
+__all__ = ["Outgoing", "Shard"]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -9,8 +9,9 @@ import worlds
 from cluster import Feeder, Outputs, WorkerProcess, events, log_of, make_topology, values
 from confluent_kafka import Consumer, TopicPartition
 
+from stream_allocator.archive import read_archive, write_archive
 from stream_allocator.audit import first_break
-from stream_allocator.replay import read_archive, replay, write_archive
+from stream_allocator.replay import replay
 from stream_allocator.stream.clients import consumer_settings
 from stream_allocator.stream.control import publish_control
 

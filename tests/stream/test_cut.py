@@ -9,7 +9,7 @@ from stream_allocator.codec import Codec
 from stream_allocator.events import AuditEntry
 from stream_allocator.replay import replay
 from stream_allocator.stream.cut import cut
-from stream_allocator.stream.shard import INPUTS
+from stream_allocator.stream.record import INPUTS
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from stream_allocator.codec import Codec
 from stream_allocator.errors import DataError
 from stream_allocator.events import AuditEntry
 from stream_allocator.stream.interleave import interleave
-from stream_allocator.stream.shard import Record, Shard
+from stream_allocator.stream.record import Record
+from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import load_topology
 
 BARS = 40

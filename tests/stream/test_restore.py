@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_allocator.errors import RestoreError
+from stream_allocator.stream.record import INPUTS
 from stream_allocator.stream.restore import METADATA_BYTES, Manifest
-from stream_allocator.stream.shard import INPUTS
 
 offsets = st.integers(0, 2**63 - 1)
 manifests = st.builds(

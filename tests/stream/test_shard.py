@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from stream_allocator.codec import Codec
 from stream_allocator.errors import SnapshotError
 from stream_allocator.events import DeadLetter, ReturnEvent, Snapshot
-from stream_allocator.stream.shard import INPUTS, Record, Shard
+from stream_allocator.stream.record import INPUTS, Record
+from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import load_topology
 
 CODEC = Codec()

@@ -1,0 +1,46 @@
+"""Records as they come from topics, and which event each topic holds. It loads no engine and no Kafka."""
+
+from dataclasses import dataclass
+
+from stream_allocator.events import (
+    Allocation,
+    AuditEntry,
+    ControlEvent,
+    DeadLetter,
+    Evidence,
+    PositionEvent,
+    RegimeUpdate,
+    ReturnEvent,
+    Snapshot,
+)
+
+__all__ = ["INPUTS", "OUTPUTS", "Record"]
+
+#: Role of an input topic -> the event that its records hold.
+INPUTS: dict[str, type[ReturnEvent | PositionEvent | ControlEvent]] = {
+    "returns": ReturnEvent,
+    "positions": PositionEvent,
+    "control": ControlEvent,
+}
+
+#: Event -> role of the topic that it goes to.
+OUTPUTS: dict[type, str] = {
+    Allocation: "allocations",
+    Evidence: "evidence",
+    RegimeUpdate: "regimes",
+    AuditEntry: "audit",
+    DeadLetter: "dead_letters",
+    Snapshot: "snapshots",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A consumed record; ``role`` names its topic in the topology."""
+
+    role: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
