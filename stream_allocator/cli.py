@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from stream_allocator import __version__
-from stream_allocator.errors import BusError, StreamAllocatorError
+from stream_allocator.errors import BusError, DataError, StreamAllocatorError
+from stream_allocator.schemas_command import schemas_app
 
 app = typer.Typer(
     name="stream-allocator",
@@ -25,7 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 topics_app = typer.Typer(help="Create the topics, or check that they fit the topology.", no_args_is_help=True)
-schemas_app = typer.Typer(help="Check, write and release the schemas of a source tree.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
@@ -48,9 +48,22 @@ def _topology(path: Path, bootstrap: str | None = None) -> Any:
 
 
 def _log(topology: Any, archive: Path | None) -> Any:
-    from stream_allocator.replay import read_archive, read_topics
+    from stream_allocator.archive import read_archive, read_topics
 
     return read_topics(topology) if archive is None else read_archive(archive)
+
+
+def _decisions(topology: Path | None, bootstrap: str | None, archive: Path | None) -> Any:
+    """The log of allocations and evidence alone: it takes no engine, and no right but to read the two topics."""
+    from stream_allocator.archive import DECISIONS, read_archive, read_decisions
+
+    if archive is not None:
+        return read_archive(archive, DECISIONS)
+    if topology is None:
+        raise typer.BadParameter(
+            "say where decisions are: --topology, --archive, or --allocation and --evidence"
+        )
+    return read_decisions(_topology(topology, bootstrap))
 
 
 def _stop_event() -> threading.Event:
@@ -185,39 +198,81 @@ def record(
     bootstrap: Bootstrap = None,
 ) -> None:
     """Copy the topics into an archive that `replay --archive` reads."""
-    from stream_allocator.replay import read_topics, write_archive
+    from stream_allocator.archive import read_topics, write_archive
 
     for name, count in write_archive(read_topics(_topology(topology, bootstrap)), archive).items():
         out.print(f"{name}: {count} records")
 
 
+DecisionId = Annotated[str | None, typer.Option(help="decision id")]
+Archive = Annotated[Path | None, typer.Option(help="read the directory that `record` wrote, not live topics")]
+AnyTopology = Annotated[
+    Path | None, typer.Option("--topology", "-t", help="topology file (YAML); files need none")
+]
+
+
 @app.command()
 def explain(
-    topology: TopologyFile,
+    topology: AnyTopology = None,
     bootstrap: Bootstrap = None,
-    decision: Annotated[str | None, typer.Option(help="decision id; the latest when not given")] = None,
-    archive: Annotated[Path | None, typer.Option(help="read an archive instead of the topics")] = None,
+    decision: DecisionId = None,
+    archive: Archive = None,
     portfolio: Annotated[str | None, typer.Option(help="the latest of this portfolio")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain one decision in words, and check its certificate from the two published records alone."""
-    from stream_allocator.replay import find_decision
-    from stream_allocator.verify import verify
+    """Explain one decision in words, the latest if none is named, and check it. Exit code 1 if that fails."""
+    from stream_allocator.archive import find_decision
+    from stream_allocator.explain import sentences, structured
+    from stream_allocator.verify import verify as check
 
-    loaded = _topology(topology, bootstrap)
-    allocation, evidence = find_decision(loaded, _log(loaded, archive), decision, portfolio)
-    verdict = verify(allocation, evidence)
+    found = find_decision(_decisions(topology, bootstrap, archive), decision, portfolio)
+    verdict = check(found.allocation, found.evidence, found.evidence_body)
     if as_json:
-        from stream_allocator.explain import structured
-
-        print(json.dumps(structured(allocation, evidence) | {"verdict": verdict.summary()}, sort_keys=True))
+        words = structured(found.allocation, found.evidence)
+        print(json.dumps(words | {"verdict": verdict.summary()}, sort_keys=True))
     else:
-        from stream_allocator.explain import sentences
-
-        for line in sentences(allocation, evidence):
+        for line in sentences(found.allocation, found.evidence):
             out.print(line, highlight=False)
-        out.print(verdict.text())
+        print(verdict.text())
     raise typer.Exit(0 if verdict.passed else 1)
+
+
+@app.command()
+def verify(
+    topology: AnyTopology = None,
+    bootstrap: Bootstrap = None,
+    archive: Archive = None,
+    allocation: Annotated[
+        Path | None, typer.Option(help="file with the value of one allocation record, as published")
+    ] = None,
+    evidence: Annotated[Path | None, typer.Option(help="the same of its evidence record")] = None,
+    decision: DecisionId = None,
+    portfolio: Annotated[str | None, typer.Option(help="those of this portfolio")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check decisions from their two published records alone. Exit code 1 if a claim of one fails.
+
+    It computes everything anew: no engine, no solver, no right on the broker but to read two topics.
+    """
+    from stream_allocator.archive import decisions, read_decision
+    from stream_allocator.verify import report
+    from stream_allocator.verify import verify as check
+
+    if (allocation is None) != (evidence is None):
+        raise typer.BadParameter("--allocation and --evidence go together")
+    if allocation is not None and evidence is not None:
+        found = iter([read_decision(allocation, evidence)])
+    else:
+        found = decisions(_decisions(topology, bootstrap, archive), decision, portfolio)
+    verdicts = [check(d.allocation, d.evidence, d.evidence_body) for d in found]
+    if not verdicts:
+        raise DataError("no decision found")
+    passed = all(v.passed for v in verdicts)
+    if as_json:
+        print(json.dumps({"passed": passed, "decisions": [v.summary() for v in verdicts]}, sort_keys=True))
+    else:
+        print(verdicts[0].text() if len(verdicts) == 1 else report(verdicts))
+    raise typer.Exit(0 if passed else 1)
 
 
 @app.command()
@@ -304,41 +359,6 @@ def topics_check(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
     if problems:
         raise typer.Exit(1)
     out.print("topics: all there, co-partitioned")
-
-
-SchemaFolder = Annotated[Path, typer.Option(help="the source tree's schemas/")]
-
-
-@schemas_app.command("check")
-def schemas_check(folder: SchemaFolder = Path("schemas")) -> None:
-    """Check generated files, classes against schemas, and backward compatibility. Exit code 1 if not."""
-    from stream_allocator.contracts import check
-
-    problems = check(folder)
-    for problem in problems:
-        err.print(problem, highlight=False)
-    if problems:
-        raise typer.Exit(1)
-    out.print("schemas: generated files current, all versions readable")
-
-
-@schemas_app.command("write")
-def schemas_write(folder: SchemaFolder = Path("schemas")) -> None:
-    """Generate the JSON Schemas of policy and topology."""
-    from stream_allocator.contracts import GENERATED, generate
-
-    for name, model in GENERATED.items():
-        (folder / name).write_text(generate(model), "utf-8")
-        out.print(f"wrote {folder / name}")
-
-
-@schemas_app.command("release")
-def schemas_release(folder: SchemaFolder = Path("schemas")) -> None:
-    """Publish changed Avro schemas as their next version; refuses incompatible changes."""
-    from stream_allocator.contracts import release
-
-    for path in release(folder):
-        out.print(f"released {path}")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Where a programme has infinity for "no limit" the record has null; a benchmark of zeros is no benchmark.
 """
 
+import hashlib
 import math
 
 import numpy as np
@@ -11,7 +12,25 @@ from stream_allocator import events
 from stream_allocator.allocate.program import Array, Group, Program, ProgramError
 from stream_allocator.events import Evidence
 
-__all__ = ["evidence_of", "or_infinity", "program_of"]
+__all__ = ["decision_id", "evidence_of", "or_infinity", "program_of"]
+
+
+def decision_id(
+    universe: str,
+    portfolio: str,
+    index: int,
+    event_time: int,
+    trigger: str,
+    allocator: str,
+    policy_digest: str,
+) -> str:
+    """What a decision is called: its place, and 12 digits of the SHA-256 of all that sets it apart.
+
+    All arguments stand in the allocation, so whoever changes one of them there changes the id.
+    """
+    place = (universe, portfolio, str(index))
+    identity = "|".join((*place, str(event_time), trigger, allocator, policy_digest))
+    return f"{'.'.join(place)}.{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def evidence_of(
