@@ -1,6 +1,6 @@
 """What a decision claims, one function a claim.
 
-Each takes what was published and says whether it is what comes out of the evidence's numbers.
+Each compares what was published with what comes out of the evidence's numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream_allocator.allocate.limits import BINDING, limits_of, values
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.terms import objective_terms
 from stream_allocator.codec import digest
-from stream_allocator.events import Allocation, Evidence
+from stream_allocator.events import Allocation, Evidence, Rung
 from stream_allocator.evidence import decision_id, program_of
 
 __all__ = ["Case", "Check", "by_itself", "named", "of_rung", "usable"]
@@ -134,8 +134,10 @@ def usable(a: Allocation, e: Evidence) -> tuple[Check, Case | None]:
     claim = "the records hold a programme and an answer to it"
     try:
         case = _case(a, e)
-    except (ValueError, ArithmeticError) as error:
+    except ValueError as error:
         return Check(claim, False, str(error)), None
+    except ArithmeticError:
+        return Check(claim, False, "numbers are too large to be computed with"), None
     return Check(claim, True, f"{len(case.weights)} assets, {len(limits_of(case.program))} limits"), case
 
 
@@ -144,11 +146,11 @@ def _case(a: Allocation, e: Evidence) -> Case:
     weights = np.array([w.target for w in a.weights], dtype=np.float64)
     if weights.shape != program.current.shape:
         raise ValueError(f"{len(weights)} weights for {len(program.assets)} assets")
-    if not np.isfinite(weights).all():
-        raise ValueError("a weight is not a finite number")
+    if not np.isfinite(np.abs(weights).sum() + np.abs(weights - program.current).sum()):
+        raise ValueError("the weights or trades are not finite numbers")
     prices = {x.name: x.shadow_price for x in a.limits if x.shadow_price != 0.0}
     if not all(map(math.isfinite, prices.values())):
-        raise ValueError("a shadow price is not a finite number")
+        raise ValueError("the shadow prices are not finite numbers")
     proof, terms = certificate(program, weights, prices), objective_terms(program, weights)
     return Case(a, program, weights, prices, proof, terms, allowed_gap(program, weights))
 
@@ -293,8 +295,7 @@ def _no_worse(case: Case) -> Check:
 
 
 def _held(case: Case) -> Check:
-    still = case.allocation.rung != "hold" or case.traded == 0.0
-    return Check("holding trades nothing", still, f"traded {case.traded:.6f}")
+    return Check("holding trades nothing", case.traded == 0.0, f"traded {case.traded:.6f}")
 
 
 def _reasoned(case: Case) -> Check:
@@ -304,8 +305,7 @@ def _reasoned(case: Case) -> Check:
 
 def of_rung(case: Case) -> tuple[Check, ...]:
     """The claims of every rung, and those of the decision's own."""
-    own = _ROBUST if case.allocation.rung == "robust" else _OTHERWISE
-    return tuple(claim(case) for claim in (*_ALWAYS, *own))
+    return tuple(claim(case) for claim in (*_ALWAYS, *_OF_RUNG[case.allocation.rung]))
 
 
 _ALWAYS: tuple[Callable[[Case], Check], ...] = (
@@ -318,8 +318,12 @@ _ALWAYS: tuple[Callable[[Case], Check], ...] = (
     _prices,
     _certificate,
 )
-_ROBUST: tuple[Callable[[Case], Check], ...] = (_feasible, _optimal, _asset_prices)
-_OTHERWISE: tuple[Callable[[Case], Check], ...] = (_no_worse, _held, _reasoned)
+_OF_RUNG: dict[Rung, tuple[Callable[[Case], Check], ...]] = {
+    "robust": (_feasible, _optimal, _asset_prices),
+    "restore": (_no_worse, _reasoned),
+    "baseline": (_no_worse, _reasoned),
+    "hold": (_no_worse, _reasoned, _held),
+}
 
 
 def _distance(published: Array | float, computed: Array | float) -> float:

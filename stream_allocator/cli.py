@@ -54,7 +54,7 @@ def _log(topology: Any, archive: Path | None) -> Any:
 
 
 def _decisions(topology: Path | None, bootstrap: str | None, archive: Path | None) -> Any:
-    """The log of allocations and evidence alone: it takes no engine, and no right but to read the two topics."""
+    """The log of allocations and evidence alone: no engine, no right on the broker but to read two topics."""
     from stream_allocator.archive import DECISIONS, read_archive, read_decisions
 
     if archive is not None:

@@ -118,6 +118,6 @@ def report(verdicts: Sequence[Verdict]) -> str:
         proven = sum(v.passed for v in here)
         lines.append(f"{rung:<10}{len(here):>10}{proven:>8}{worst:>17.1e}{max(gap, 0.0):>11.1e}")
     lines += [f"{v.decision_id} {c.text()}" for v in verdicts for c in v.failed]
-    failed = sum(not v.passed for v in verdicts)
-    lines.append(f"{failed} of {len(verdicts)} not proven" if failed else f"{len(verdicts)}: all proven")
+    failed, many = sum(not v.passed for v in verdicts), f"{len(verdicts)} decisions"
+    lines.append(f"{failed} of {many} not proven" if failed else f"{many}, all proven")
     return "\n".join(lines)

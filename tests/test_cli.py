@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import recorded
 
 from stream_allocator.archive import write_archive
+from stream_allocator.codec import decode, encode
+from stream_allocator.events import Allocation
 
 COMMANDS = [
     ["run"],
@@ -19,6 +22,7 @@ COMMANDS = [
     ["replay"],
     ["record"],
     ["explain"],
+    ["verify"],
     ["control"],
     ["feed"],
     ["execute"],
@@ -116,9 +120,56 @@ def test_explain_tells_the_last_decision_in_words_with_its_proof(run):
     path, archive, _ = run
     result = call("explain", "--topology", path, "--archive", archive)
     assert result.returncode == 0
-    assert "✓ turnover and participation hold" in result.stdout
-    structured = call("explain", "--topology", path, "--archive", archive, "--json")
+    assert "✓ turnover and liquidity hold" in result.stdout
+    structured = call("explain", "--archive", archive, "--json")  # files need no topology
     assert json.loads(structured.stdout)["verdict"]["passed"] is True
+
+
+def test_verify_proves_every_decision_of_an_archive_without_a_topology(run):
+    _, archive, log = run
+    result = call("verify", "--archive", archive)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"{len(log['allocations', 0])} decisions, all proven"
+    told = json.loads(call("verify", "--archive", archive, "--json").stdout)
+    assert told["passed"] is True
+    assert len(told["decisions"]) == len(log["allocations", 0])
+
+
+def test_verify_names_the_decision_and_the_claim_that_fails(run, tmp_path):
+    _, _, log = run
+    records = log["allocations", 0]
+    changed = replace(decode(Allocation, records[1].value), cash=0.5)
+    edited = [*records[:1], replace(records[1], value=encode(changed)), *records[2:]]
+    write_archive({**log, ("allocations", 0): edited}, tmp_path)
+    result = call("verify", "--archive", tmp_path)
+    assert result.returncode == 1
+    assert f"{changed.decision_id} ✗ weights, trades and cash add up" in result.stdout
+    one = call("verify", "--archive", tmp_path, "--decision", changed.decision_id)
+    assert one.returncode == 1
+    assert one.stdout.count("✗") == 1
+    write_archive({**log, ("allocations", 0): [*records[:1], replace(records[1], value=b"junk")]}, tmp_path)
+    unreadable = call("verify", "--archive", tmp_path)
+    assert unreadable.returncode == 2
+    assert "allocations [0] offset 1: not a" in unreadable.stderr
+
+
+def test_verify_takes_two_messages_and_refuses_half_a_question(run, tmp_path):
+    _, archive, log = run
+    files = {role: tmp_path / role for role in ("allocations", "evidence")}
+    for role, file in files.items():
+        file.write_bytes(log[role, 0][2].value)
+    result = call("verify", "--allocation", files["allocations"], "--evidence", files["evidence"])
+    assert result.returncode == 0, result.stderr
+    assert "✓ no other weights could be better" in result.stdout
+    for wrong in (
+        ("--allocation", files["allocations"]),
+        ("--allocation", files["allocations"], "--evidence", tmp_path / "absent"),
+        ("--allocation", files["evidence"], "--evidence", files["allocations"]),
+        ("--archive", archive, "--decision", "nowhere"),
+        ("--archive", tmp_path / "absent"),
+        (),
+    ):
+        assert call("verify", *wrong).returncode == 2
 
 
 def test_a_missing_archive_is_named(run, tmp_path):

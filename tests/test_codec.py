@@ -10,7 +10,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.codec import FINGERPRINT_HEADER, SCHEMA_NAMES, Codec, decode, encode
+from stream_allocator.codec import FINGERPRINT_HEADER, SCHEMA_NAMES, Codec, decode, encode, read_published
 from stream_allocator.errors import CodecError
 from stream_allocator.events import ReturnEvent
 
@@ -85,3 +85,19 @@ def test_wrong_confluent_framing_is_refused(value, code):
     with pytest.raises(CodecError) as caught:
         Codec(ALL_IDS).unframe(ReturnEvent, value, [])
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("ids", [None, ALL_IDS], ids=["fingerprint", "confluent"])
+@given(event=strategies.events(ReturnEvent).filter(lambda e: e.universe))
+def test_a_record_is_read_without_knowing_its_framing(ids, event):
+    value, headers = Codec(ids).frame(event)
+    assert read_published(ReturnEvent, value, headers) == (event, encode(event))
+    assert read_published(ReturnEvent, value) == (event, encode(event))
+
+
+def test_what_is_of_no_published_version_is_refused_with_the_newest_ones_reason():
+    for value in (b"junk", encode(TICK)[:-1], encode(TICK) + b"x", None):
+        with pytest.raises(CodecError, match="not a return_event"):
+            read_published(ReturnEvent, value)
+    with pytest.raises(CodecError, match="no schema with fingerprint"):
+        read_published(ReturnEvent, encode(TICK), [(FINGERPRINT_HEADER, bytes(8))])

@@ -9,17 +9,9 @@ import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_allocator.codec import decode
+from stream_allocator.archive import COMPARED, find_decision
 from stream_allocator.errors import DataError
-from stream_allocator.events import Allocation
-from stream_allocator.replay import (
-    COMPARED,
-    find_decision,
-    first_difference,
-    read_archive,
-    replay,
-    write_archive,
-)
+from stream_allocator.replay import first_difference, replay
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +79,7 @@ def test_a_changed_return_shows_in_what_follows(run):
 def test_a_difference_names_the_field_and_both_values(run):
     topology, log = run
     codec = recorded.Codec()
-    allocation, _ = find_decision(topology, log)
+    allocation = find_decision(log).allocation
     weights = list(allocation.weights)
     weights[2] = replace(weights[2], target=0.123)
     value, _ = codec.frame(replace(allocation, weights=tuple(weights)))
@@ -117,41 +109,6 @@ def test_another_policy_tells_what_it_would_have_done(run):
     assert not result.identical
     assert result.decisions < result.recorded_decisions
     assert "decisions" in result.text()
-
-
-def test_an_archive_holds_everything(run, tmp_path):
-    topology, log = run
-    counts = write_archive(log, tmp_path / "archive")
-    back = read_archive(tmp_path / "archive")
-    assert back == {where: records for where, records in log.items() if where[0] in counts}
-    assert counts["returns"] == 60
-    assert replay(topology, back).identical
-
-
-def test_a_missing_or_damaged_archive_file_is_named(run, tmp_path):
-    _, log = run
-    write_archive(log, tmp_path)
-    file = tmp_path / "regimes.avro"
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"regimes\.avro: not an archive"):
-        read_archive(tmp_path)
-    file.unlink()
-    with pytest.raises(DataError, match=r"regimes\.avro: cannot be read"):
-        read_archive(tmp_path)
-
-
-def test_a_decision_is_found_by_id_and_the_latest_otherwise(run):
-    topology, log = run
-    latest, evidence = find_decision(topology, log)
-    assert evidence.decision_id == latest.decision_id
-    first = decode(Allocation, log["allocations", 0][0].value)
-    assert find_decision(topology, log, first.decision_id)[0].decision_id == first.decision_id
-    assert latest.index > first.index
-    assert find_decision(topology, log, portfolio="core")[0].portfolio == "core"
-    with pytest.raises(DataError, match="nowhere"):
-        find_decision(topology, log, "nowhere")
-    with pytest.raises(DataError, match="has no evidence record"):
-        find_decision(topology, log | {("evidence", 0): []})
 
 
 def test_the_first_difference_goes_to_the_leaf():

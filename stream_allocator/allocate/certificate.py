@@ -17,7 +17,7 @@ from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import gradient, kink, root_terms
 from stream_allocator.allocate.terms import objective, objective_scale
 
-__all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "passes", "reduced_costs", "shadow_prices"]
+__all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "lower_bound", "passes", "reduced_costs", "shadow_prices"]
 
 # What a certificate must prove: violations in weights, the gap relative to the size of the objective's terms.
 # Newton leaves 1e-14 and 1e-13, OSQP alone 1e-9 and 1e-6: nothing worse than Newton's answers passes.
@@ -99,11 +99,7 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
     """
     lagrangian = _lagrangian(program, weights, multipliers)
     lower, upper = lagrangian.lower, lagrangian.upper
-    kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
-    at = np.stack([lower, *kinks, upper])
-    least = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
-    least += lagrangian.size_price * np.abs(at)
-    bound = lagrangian.constant + float(least.min(axis=0).sum())
+    bound = lagrangian.constant + float(_least(program, lagrangian).sum())
     value = objective(program, weights)
     down, up = _slopes(program, weights, lagrangian)
     can_fall = np.where(weights > lower + AT_BOUND, down, 0.0)
@@ -125,6 +121,37 @@ def allowed_gap(program: Program, weights: Array) -> float:
 def passes(program: Program, weights: Array, proof: Certificate) -> bool:
     """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
     return proof.primal <= PRIMAL and proof.gap <= allowed_gap(program, weights)
+
+
+def lower_bound(
+    program: Program, weights: Array, multipliers: Mapping[str, float]
+) -> tuple[float, Array]:
+    """The certificate's bound alone, and how much of the gap to it each asset makes.
+
+    Returns
+    -------
+    bound : float
+    gains : (n,) array
+        Of the Lagrangian, where the asset alone moves from ``weights`` to its best: not negative.
+    """
+    lagrangian = _lagrangian(program, weights, multipliers)
+    least = _least(program, lagrangian)
+    return lagrangian.constant + float(least.sum()), _separable(program, lagrangian, weights) - least
+
+
+def _separable(program: Program, lagrangian: _Lagrangian, at: Array) -> Array:
+    """Each asset's part of the Lagrangian at weights of shape (..., n)."""
+    found: Array = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
+    found += lagrangian.size_price * np.abs(at)
+    return found
+
+
+def _least(program: Program, lagrangian: _Lagrangian) -> Array:
+    """Each asset's least part of the Lagrangian on its interval: at an end, at w0 or at 0."""
+    lower, upper = lagrangian.lower, lagrangian.upper
+    kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
+    least: Array = _separable(program, lagrangian, np.stack([lower, *kinks, upper])).min(axis=0)
+    return least
 
 
 def reduced_costs(program: Program, weights: Array, multipliers: Mapping[str, float]) -> tuple[Array, Array]:

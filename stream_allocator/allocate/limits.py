@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -94,13 +94,7 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
     volatility, tracking.
     """
     found: list[Limit] = []
-
-    def add(kind: Kind, scope: str, bound: float, sense: float, index: int, width: float) -> None:
-        if math.isfinite(bound):
-            name = f"{kind.removeprefix('box_')}[{scope}]" if scope else kind
-            scale = width if math.isfinite(width) and width > 0.0 else 1.0
-            found.append(Limit(name, kind, scope, float(bound), sense, index, float(scale)))
-
+    add = _adder(found)
     lower, upper = program.lower.tolist(), program.upper.tolist()
     for i, a in enumerate(program.assets):
         add("box_lower", a, lower[i], -1.0, i, upper[i] - lower[i])
@@ -113,6 +107,33 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
     for kind, bounds in of_assets:
         for i, (a, bound) in enumerate(zip(program.assets, bounds.tolist(), strict=True)):
             add(kind, a, bound, 1.0, i, bound)
+    found += _sums(program)
+    of_portfolio: tuple[tuple[Kind, float], ...] = (
+        ("turnover", program.turnover),
+        ("volatility", program.volatility),
+        ("tracking", program.tracking),
+    )
+    for kind, bound in of_portfolio:
+        add(kind, "", bound, 1.0, -1, bound)
+    return tuple(found)
+
+
+def _adder(found: list[Limit]) -> Callable[[Kind, str, float, float, int, float], None]:
+    """What appends a limit to ``found``, if its bound is finite."""
+
+    def add(kind: Kind, scope: str, bound: float, sense: float, index: int, width: float) -> None:
+        if math.isfinite(bound):
+            name = f"{kind.removeprefix('box_')}[{scope}]" if scope else kind
+            scale = width if math.isfinite(width) and width > 0.0 else 1.0
+            found.append(Limit(name, kind, scope, float(bound), sense, index, float(scale)))
+
+    return add
+
+
+def _sums(program: Program) -> list[Limit]:
+    """The limits on sums of weights: cash, groups and gross."""
+    found: list[Limit] = []
+    add = _adder(found)
     cash = program.cash_upper - program.cash_lower
     add("cash_lower", "", program.cash_lower, -1.0, -1, cash)
     add("cash_upper", "", program.cash_upper, 1.0, -1, cash)
@@ -121,15 +142,8 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
         add("group_upper", g.name, g.upper, 1.0, j, g.upper - g.lower)
         add("group_long", g.name, g.long, 1.0, j, g.long)
         add("group_gross", g.name, g.gross, 1.0, j, g.gross)
-    of_portfolio: tuple[tuple[Kind, float], ...] = (
-        ("gross", program.gross),
-        ("turnover", program.turnover),
-        ("volatility", program.volatility),
-        ("tracking", program.tracking),
-    )
-    for kind, bound in of_portfolio:
-        add(kind, "", bound, 1.0, -1, bound)
-    return tuple(found)
+    add("gross", "", program.gross, 1.0, -1, program.gross)
+    return found
 
 
 def values(program: Program, weights: Array, which: tuple[Limit, ...]) -> Array:
@@ -238,7 +252,7 @@ class Rows:
 @lru_cache(maxsize=16)
 def rows_of(program: Program) -> Rows:
     """Cash, groups and gross as rows; a pair of bounds on one sum stands next to each other."""
-    rows = [limit for limit in limits_of(program) if limit.kind.startswith(("cash", "group", "gross"))]
+    rows = _sums(program)
     n = len(program.assets)
     normals, magnitudes, bounds = np.zeros((len(rows), n)), np.zeros((len(rows), n)), np.empty(len(rows))
     for j, limit in enumerate(rows):

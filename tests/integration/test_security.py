@@ -1,7 +1,9 @@
 """TLS, SASL and ACLs on real Kafka: the worker runs with exactly the rights that docs/operations.md names."""
 
+import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 import worlds
@@ -16,6 +18,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from stream_allocator.archive import DECISIONS, read_topics
 from stream_allocator.errors import BusError
 from stream_allocator.stream.clients import producer_settings
 from stream_allocator.stream.control import publish_control
@@ -23,7 +26,12 @@ from stream_allocator.stream.topics import check
 
 pytestmark = pytest.mark.kafka
 
-PASSWORDS = {"admin": "adm1n-s3cret", "worker": "w0rker-s3cret", "desk": "d3sk-s3cret"}
+PASSWORDS = {
+    "admin": "adm1n-s3cret",
+    "worker": "w0rker-s3cret",
+    "auditor": "aud1t-s3cret",
+    "desk": "d3sk-s3cret",
+}
 READ = ("returns", "positions", "control", "audit", "snapshots")
 WRITE = ("allocations", "evidence", "regimes", "audit", "dead_letters", "snapshots")
 
@@ -87,11 +95,13 @@ def world(secured, tmp_path, monkeypatch):
     rights += [(ResourceType.TOPIC, names[role], AclOperation.WRITE) for role in WRITE]
     rights.append((ResourceType.GROUP, topology.worker.group, AclOperation.READ))
     rights.append((ResourceType.TRANSACTIONAL_ID, f"{topology.worker.group}-worker-0", AclOperation.WRITE))
+    rights = [("worker", *right) for right in rights]
+    rights += [("auditor", ResourceType.TOPIC, names[role], AclOperation.READ) for role in DECISIONS]
     acls = [
         AclBinding(
-            kind, name, ResourcePatternType.LITERAL, "User:worker", "*", operation, AclPermissionType.ALLOW
+            kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
         )
-        for kind, name, operation in rights
+        for user, kind, name, operation in rights
     ]
     admin = AdminClient({k: v for k, v in producer_settings(topology).items() if k.startswith(("boot", "s"))})
     for future in admin.create_acls(acls).values():
@@ -112,6 +122,25 @@ def test_the_worker_runs_over_tls_with_the_documented_rights_and_logs_no_secret(
         regimes.until(61, worker)
         assert worker.stop() == 0
         assert not any(password in worker.text() for password in PASSWORDS.values())
+
+
+def test_an_auditor_with_the_right_to_read_two_topics_proves_every_decision(world, monkeypatch):
+    path, topology = world
+    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
+    with monkeypatch.context() as patch:
+        act_as(patch, "worker")
+        with WorkerProcess(path) as worker:
+            feeder.send([worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))])
+            regimes.until(60, worker)
+            assert worker.stop() == 0
+    act_as(monkeypatch, "auditor")
+    command = [sys.executable, "-m", "stream_allocator.cli", "verify", "--topology", str(path), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert len(told["decisions"]) >= 4
+    with pytest.raises(BusError):  # what replay needs, it may not read
+        read_topics(topology)
 
 
 def test_control_needs_a_right_of_its_own(world, monkeypatch):
