@@ -1,6 +1,5 @@
 """From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
 
-import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +24,7 @@ from stream_allocator.allocate import decide as climb
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Rung, Trigger
-from stream_allocator.evidence import evidence_of, or_infinity
+from stream_allocator.evidence import decision_id, evidence_of, or_infinity
 from stream_allocator.market import Market, MarketView
 from stream_allocator.moments import likely_factor_form, radius
 from stream_allocator.policy import AssetCostPolicy, Policy
@@ -203,23 +202,19 @@ def publish(
     multipliers = dict(solution.multipliers) if solution is not None else {}
     proof: Certificate = decision.certificate or certificate(program, decision.weights, multipliers)
     terms = objective_terms(program, decision.weights)
-    identity = "|".join(
-        (
-            context.universe.name,
-            book.name,
-            str(book.decisions),
-            str(context.event_time),
-            trigger,
-            allocator,
-            policy.digest,
-        )
+    name = decision_id(
+        context.universe.name,
+        book.name,
+        book.decisions,
+        context.event_time,
+        trigger,
+        allocator,
+        policy.digest,
     )
-    name = f"{context.universe.name}.{book.name}.{book.decisions}"
-    decision_id = f"{name}.{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    evidence = evidence_of(decision_id, context.universe.name, book.name, context.event_time, program)
+    evidence = evidence_of(name, context.universe.name, book.name, context.event_time, program)
     weights, current = decision.weights, program.current
     allocation = Allocation(
-        decision_id=decision_id,
+        decision_id=name,
         universe=context.universe.name,
         portfolio=book.name,
         index=book.decisions,

@@ -17,7 +17,7 @@ from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import gradient, kink, root_terms
 from stream_allocator.allocate.terms import objective, objective_scale
 
-__all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "lower_bound", "passes", "reduced_costs", "shadow_prices"]
+__all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "passes", "reduced_costs", "shadow_prices"]
 
 # What a certificate must prove: violations in weights, the gap relative to the size of the objective's terms.
 # Newton leaves 1e-14 and 1e-13, OSQP alone 1e-9 and 1e-6: nothing worse than Newton's answers passes.
@@ -121,22 +121,6 @@ def allowed_gap(program: Program, weights: Array) -> float:
 def passes(program: Program, weights: Array, proof: Certificate) -> bool:
     """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
     return proof.primal <= PRIMAL and proof.gap <= allowed_gap(program, weights)
-
-
-def lower_bound(
-    program: Program, weights: Array, multipliers: Mapping[str, float]
-) -> tuple[float, Array]:
-    """The certificate's bound alone, and how much of the gap to it each asset makes.
-
-    Returns
-    -------
-    bound : float
-    gains : (n,) array
-        Of the Lagrangian, where the asset alone moves from ``weights`` to its best: not negative.
-    """
-    lagrangian = _lagrangian(program, weights, multipliers)
-    least = _least(program, lagrangian)
-    return lagrangian.constant + float(least.sum()), _separable(program, lagrangian, weights) - least
 
 
 def _separable(program: Program, lagrangian: _Lagrangian, at: Array) -> Array:

@@ -192,9 +192,9 @@ def violations(program: Program, weights: Array) -> dict[str, float]:
 
 
 def worst_violation(program: Program, weights: Array) -> float:
-    """The largest violation of any limit; 0 where all hold."""
+    """The largest violation of any limit; 0 where all hold, NaN where a weight is NaN."""
     which = limits_of(program)
-    return max(0.0, float(_excess(which, values(program, weights, which)).max()))
+    return float(np.maximum(_excess(which, values(program, weights, which)), 0.0).max())
 
 
 def _excess(which: tuple[Limit, ...], value: Array) -> Array:

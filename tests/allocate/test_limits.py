@@ -48,6 +48,13 @@ def test_violations_are_those_written_out_by_hand(kind, seed):
     assert abs(worst_violation(p, w) - max(hand.values(), default=0.0)) <= rounding
 
 
+def test_a_weight_that_is_no_number_does_not_count_as_inside():
+    p = programme("plain", 0)
+    w = p.current.copy()
+    w[0] = np.nan
+    assert not worst_violation(p, w) <= 1.0
+
+
 @given(kinds, seeds)
 def test_rows_are_the_cash_and_group_limits(kind, seed):
     p = programme(kind, seed)
