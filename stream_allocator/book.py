@@ -6,7 +6,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.allocate.feasibility import FAULTS
 from stream_allocator.events import Mode, Trigger
+from stream_allocator.moments.mixture import FARTHEST
 from stream_allocator.policy import Policy
 from stream_allocator.state import Tree
 
@@ -22,6 +24,10 @@ class TokenBucket:
 
     It starts with the grant of the first decision on top, so that building the portfolio does not use up
     what the first regime switch may need; what is above the capacity after that decision is lost.
+
+    Trades that never ask for more than the level add up, over any stretch of event time [s, t], to no more
+    than ``capacity + refill_per_year * (t - s)``, and ``start`` more where the stretch holds the first of them:
+    just before s the level is at most the capacity, and nothing but time fills it.
     """
 
     def __init__(self, capacity: float, refill_per_year: float, start: float) -> None:
@@ -75,9 +81,9 @@ class Book:
     def drift(self, returns: Array) -> None:
         """Let the holdings move with one bar's returns; an asset without a return keeps its value.
 
-        ``w_i <- w_i (1 + r_i) / (1 + w'r)``
+        ``w_i <- w_i (1 + r_i) / (1 + w'r)``.  A return of 1e100 or more is none, as for the moments.
         """
-        moves = np.where(np.isfinite(returns), returns, 0.0)
+        moves = np.where(np.abs(returns) < FARTHEST, returns, 0.0)
         growth = 1.0 + float(self.weights @ moves)
         if growth > 0.0:
             self.weights = self.weights * (1.0 + moves) / growth
@@ -121,7 +127,7 @@ class Book:
             return "schedule"
         if bar - self.last_bar >= schedule.drift_wait:
             drifted = float(np.abs(self.weights - self.target).sum()) > schedule.drift_band
-            if drifted or volatility() > cap * (1.0 + schedule.risk_band):
+            if drifted or _known(volatility) > cap * (1.0 + schedule.risk_band):
                 return "drift"
         return None
 
@@ -175,3 +181,11 @@ class Book:
         self.control_pending = state["control_pending"]
         self.positions_offset = state["positions_offset"]
         self.control_offset = state["control_offset"]
+
+
+def _known(volatility: Callable[[], float]) -> float:
+    """A volatility; NaN, which is above no cap, where the covariance cannot be computed."""
+    try:
+        return volatility()
+    except FAULTS:
+        return float("nan")

@@ -19,17 +19,26 @@ from stream_allocator.allocate.certificate import (
     certificate,
     shadow_prices,
 )
+from stream_allocator.allocate.growth.proof import (
+    growth_certificate,
+    growth_penalty,
+    linear_program,
+    majorant,
+)
 from stream_allocator.allocate.limits import BINDING, limits_of, values
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.terms import objective_terms
 from stream_allocator.codec import digest
-from stream_allocator.events import Allocation, Evidence, Rung
-from stream_allocator.evidence import decision_id, program_of
+from stream_allocator.events import Allocation, Evidence, GrowthEvidence, Rung
+from stream_allocator.evidence import decision_id, growth_of, program_of
 
 __all__ = ["Case", "Check", "by_itself", "named", "of_rung", "usable"]
 
 # Published against recomputed prices, slopes and products: a few roundings of float64.
 ROUNDING = 1e-9
+
+#: What growth decisions are tagged with.
+GROWTH = "growth-v1"
 
 _OF_ONE_ASSET = ("box_lower", "box_upper", "liquidity", "minimum_trade", "exit", "active")
 
@@ -65,7 +74,14 @@ class Case:
     terms : dict of str to float
         Of the objective at the weights.
     allowed : float
-        The largest gap of a robust answer; also how far published parts of the objective may be off.
+        The largest gap of an answer on the highest rung.
+    rounding : float
+        How far published parts of the objective may be off.
+    ambiguity : dict of str to float
+        What the allocation must say of uncertainty, by its fields.
+    linear : Program
+        The programme whose certificate gives the prices of limits on single assets: the one above, or what
+        a growth decision's proof makes of it.
     """
 
     allocation: Allocation
@@ -75,6 +91,9 @@ class Case:
     proof: Certificate
     terms: dict[str, float]
     allowed: float
+    rounding: float
+    ambiguity: dict[str, float]
+    linear: Program
 
     @property
     def traded(self) -> float:
@@ -151,8 +170,38 @@ def _case(a: Allocation, e: Evidence) -> Case:
     prices = {x.name: x.shadow_price for x in a.limits if x.shadow_price != 0.0}
     if not all(map(math.isfinite, prices.values())):
         raise ValueError("the shadow prices are not finite numbers")
+    if (e.growth is not None) != (a.allocator == GROWTH):
+        raise ValueError(f"a decision of {a.allocator}, {'with' if e.growth else 'without'} growth's samples")
+    if e.growth is not None:
+        return _growth_case(a, e.growth, program, weights, prices)
     proof, terms = certificate(program, weights, prices), objective_terms(program, weights)
-    return Case(a, program, weights, prices, proof, terms, allowed_gap(program, weights))
+    allowed = allowed_gap(program, weights)
+    mean, covariance = terms["mean_ambiguity"], terms["covariance_ambiguity"]
+    ambiguity = {"radius": program.radius, "penalty": mean + covariance}
+    if a.uncertainty.mean_penalty or a.uncertainty.covariance_penalty:  # the first release did not split it
+        ambiguity |= {"mean_penalty": mean, "covariance_penalty": covariance}
+    return Case(a, program, weights, prices, proof, terms, allowed, allowed, ambiguity, program)
+
+
+def _growth_case(
+    a: Allocation, growth: GrowthEvidence, program: Program, weights: Array, prices: dict[str, float]
+) -> Case:
+    problem, shown = growth_of(growth, program)
+    proof = growth_certificate(problem, weights, shown, prices)
+    penalty = growth_penalty(problem, weights)
+    return Case(
+        a,
+        program,
+        weights,
+        prices,
+        proof,
+        {"robust_growth": proof.objective},
+        # caps and the minimum trade are not in the linear programme: what they cost is in the gap
+        a.certificate.gap + ROUNDING,
+        ROUNDING,
+        {"radius": problem.radius, "penalty": penalty},
+        linear_program(problem, majorant(problem, shown)),
+    )
 
 
 # -- on every rung ---------------------------------------------------------------------------------
@@ -191,17 +240,15 @@ def _objective(case: Case) -> Check:
     pairs = [(published[name], value) for name, value in case.terms.items()]
     pairs += [(case.allocation.objective.value, sum(case.terms.values()))]
     worst = max(_distance(said, is_) for said, is_ in pairs)
-    return Check(claim, worst <= case.allowed, f"{case.proof.objective:.10f} a year, to {worst:.1e}")
+    return Check(claim, worst <= case.rounding, f"{case.proof.objective:.10f} a year, to {worst:.1e}")
 
 
 def _uncertainty(case: Case) -> Check:
     u = case.allocation.uncertainty
-    mean, covariance = case.terms["mean_ambiguity"], case.terms["covariance_ambiguity"]
-    worst = _distance(u.penalty, mean + covariance)
-    if u.mean_penalty or u.covariance_penalty:  # records of the first release do not split it
-        worst = max(worst, _distance(u.mean_penalty, mean), _distance(u.covariance_penalty, covariance))
-    holds = u.radius == case.program.radius and worst <= case.allowed
-    return Check("the price of uncertainty is as published", holds, f"{mean + covariance:.10f} a year")
+    worst = max(_distance(getattr(u, field), value) for field, value in case.ambiguity.items())
+    holds = u.radius == case.ambiguity["radius"] and worst <= case.rounding
+    said = f"{case.ambiguity['penalty']:.10f} a year"
+    return Check("the price of uncertainty is as published", holds, said)
 
 
 def _limits(case: Case) -> Check:
@@ -254,9 +301,9 @@ def _certificate(case: Case) -> Check:
     holds = (
         _distance(c.primal, proof.primal) <= PRIMAL
         and _distance(c.dual, proof.dual) <= ROUNDING * (1.0 + proof.dual)
-        and _distance(c.objective, proof.objective) <= case.allowed
-        and _distance(c.bound, proof.bound) <= case.allowed
-        and _distance(c.gap, proof.gap) <= case.allowed
+        and _distance(c.objective, proof.objective) <= case.rounding
+        and _distance(c.bound, proof.bound) <= case.rounding
+        and _distance(c.gap, proof.gap) <= case.rounding
     )
     said = f"primal {proof.primal:.1e}, dual {proof.dual:.1e}, gap {proof.gap:.1e}"
     return Check("the certificate is as published", holds, said)
@@ -278,7 +325,7 @@ def _optimal(case: Case) -> Check:
 
 def _asset_prices(case: Case) -> Check:
     """Prices of limits on one asset follow from those of the others."""
-    due = shadow_prices(case.program, case.weights, case.prices)
+    due = shadow_prices(case.linear, case.weights, case.prices)
     single = {x.name: x.shadow_price for x in case.allocation.limits if x.kind in _OF_ONE_ASSET}
     worst = max(
         (_distance(single.get(x, 0.0), due.get(x, 0.0)) for x in dict.fromkeys((*due, *single))), default=0.0

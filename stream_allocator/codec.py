@@ -123,10 +123,12 @@ def _to_plain(hint: Any) -> Callable[[Any], Any] | None:
     if typing.get_origin(hint) is tuple:
         item = _to_plain(typing.get_args(hint)[0])
         return None if item is None else lambda values: [item(v) for v in values]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType) and any(
-        typing.get_origin(h) is tuple for h in typing.get_args(hint)
-    ):  # inside a union fastavro takes a tuple for (branch, value)
-        return lambda value: None if value is None else list(value)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        some = next(h for h in typing.get_args(hint) if h is not type(None))
+        to_plain = _to_plain(some)
+        if to_plain is None and typing.get_origin(some) is tuple:
+            to_plain = list  # inside a union fastavro takes a tuple for (branch, value)
+        return None if to_plain is None else lambda value: None if value is None else to_plain(value)
     return None
 
 

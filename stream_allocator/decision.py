@@ -1,26 +1,13 @@
 """From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator import events
-from stream_allocator.allocate import (
-    Certificate,
-    Decision,
-    Group,
-    Infeasible,
-    Program,
-    SolverSettings,
-    certificate,
-    limit_states,
-    objective,
-    objective_terms,
-    solve,
-    without_small_trades,
-)
-from stream_allocator.allocate import decide as climb
+from stream_allocator.allocate import Group, Program, limit_states
+from stream_allocator.answer import Answer, answer
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.events import Allocation, Evidence, InputOffsets, NamedValue, Rung, Trigger
@@ -33,9 +20,6 @@ from stream_allocator.topology import Universe
 __all__ = ["Context", "decide"]
 
 Array = NDArray[np.float64]
-
-ROBUST = "robust-v4"
-BASELINE = "baseline-v1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,80 +122,40 @@ def decide(
     cap = book.policy.budgets[view.segment.label].turnover
     program = build_program(context.universe, market, view, book, book.granted(trigger, cap))
     book.control_pending = False
-    paths = [(ROBUST, book.mode == "active")]
+    paths: list[tuple[Rung | None, bool]] = [(None, book.mode == "active")]
     if book.mode == "baseline":
-        paths.append((BASELINE, True))
+        paths.append(("baseline", True))
     records = []
-    for allocator, executable in paths:
-        force: Rung | None = "baseline" if allocator == BASELINE else None
-        answered, decision = answer(program, book.policy, force)
+    for force, executable in paths:
+        found = answer(program, book.policy, market.samples, view.effective_sample_size, force)
         if executable:
-            book.executed(decision.weights, float(np.abs(decision.weights - program.current).sum()))
-        record = publish(context, view, book, answered, decision, trigger, allocator, executable)
+            book.executed(found.weights, float(np.abs(found.weights - program.current).sum()))
+        record = publish(context, view, book, found, trigger, executable)
         book.decided(bar, record[1].decision_id)
         records.append(record)
     return records
-
-
-def answer(program: Program, policy: Policy, force: Rung | None) -> tuple[Program, Decision]:
-    """The ladder's decision without trades that are too small, and the programme that it answers."""
-    settings = SolverSettings(cross_check=policy.solver.cross_check)
-    decision = climb(program, baseline=policy.baseline, force=force, settings=settings)
-    minimum = policy.limits.minimum_trade
-    if decision.rung != "robust" or minimum == 0.0:
-        return program, decision
-
-    def robust(restricted: Program) -> Decision | None:
-        found = climb(restricted, baseline=policy.baseline, settings=settings)
-        return found if found.rung == "robust" else None
-
-    answered, found = without_small_trades(program, decision, minimum, robust)
-    if not answered.resting:
-        return program, decision
-    cost = objective(program, found.weights) - objective(program, decision.weights)
-    said = f"{len(answered.resting)} assets rest, their trades would be below {minimum:g}: {cost:.1e} a year"
-    return answered, replace(found, reason=f"{found.reason}; {said}")
-
-
-def asked_turnover(program: Program, decision: Decision) -> float:
-    """Turnover that the decision would have used without any cap on it; NaN where nothing was solved."""
-    if decision.rung != "robust":
-        return float("nan")
-    traded = float(np.abs(decision.weights - program.current).sum())
-    if traded < program.turnover * (1.0 - 1e-9):
-        return traded
-    try:
-        free = solve(replace(program, turnover=float("inf")), SolverSettings(cross_check=False))
-    except Infeasible:  # the cap was not what made it feasible, but the message must not depend on that
-        return float("nan")
-    return float(np.abs(free.weights - program.current).sum())
 
 
 def publish(
     context: Context,
     view: MarketView,
     book: Book,
-    program: Program,
-    decision: Decision,
+    found: Answer,
     trigger: Trigger,
-    allocator: str,
     executable: bool,
 ) -> tuple[Evidence, Allocation]:
     """The two records of one decision."""
-    policy, solution = book.policy, decision.solution
-    multipliers = dict(solution.multipliers) if solution is not None else {}
-    proof: Certificate = decision.certificate or certificate(program, decision.weights, multipliers)
-    terms = objective_terms(program, decision.weights)
+    policy, program, decision, proof = book.policy, found.program, found.decision, found.proof
     name = decision_id(
         context.universe.name,
         book.name,
         book.decisions,
         context.event_time,
         trigger,
-        allocator,
+        found.allocator,
         policy.digest,
     )
-    evidence = evidence_of(name, context.universe.name, book.name, context.event_time, program)
+    evidence = evidence_of(name, context.universe.name, book.name, context.event_time, program, found.growth)
     weights, current = decision.weights, program.current
     allocation = Allocation(
         decision_id=name,
@@ -223,7 +167,7 @@ def publish(
         mode=book.mode,
         executable=executable,
         trigger=trigger,
-        allocator=allocator,
+        allocator=found.allocator,
         rung=decision.rung,
         reason=decision.reason,
         weights=tuple(
@@ -245,35 +189,26 @@ def publish(
             view.confidence, tuple(NamedValue(k, v) for k, v in view.confidence_factors)
         ),
         uncertainty=events.Uncertainty(
-            radius=program.radius,
+            radius=found.ambiguity.radius,
             effective_sample_size=view.effective_sample_size,
-            budget=policy.uncertainty.budget,
-            penalty=terms["mean_ambiguity"] + terms["covariance_ambiguity"],
+            budget=policy.growth.budget if found.growth is not None else policy.uncertainty.budget,
+            penalty=found.ambiguity.penalty,
             mean_share=policy.uncertainty.mean_share,
-            mean_penalty=terms["mean_ambiguity"],
-            covariance_penalty=terms["covariance_ambiguity"],
+            mean_penalty=found.ambiguity.mean_penalty,
+            covariance_penalty=found.ambiguity.covariance_penalty,
         ),
-        objective=events.Objective(proof.objective, tuple(NamedValue(k, v) for k, v in terms.items())),
+        objective=events.Objective(proof.objective, tuple(NamedValue(k, v) for k, v in found.terms.items())),
         turnover=events.TurnoverGrant(
-            asked=asked_turnover(program, decision),
+            asked=found.asked,
             granted=program.turnover,
             traded=float(np.abs(weights - current).sum()),
             bucket=book.bucket.level,
         ),
-        limits=limit_states(program, weights, multipliers),
+        limits=limit_states(program, weights, found.multipliers),
         certificate=events.CertificateValues(
             proof.primal, proof.dual, proof.gap, proof.objective, proof.bound
         ),
-        solver=events.SolverReport(
-            status=solution.status if solution is not None else "none",
-            programmes=int(solution.status != "not_asked") if solution is not None else 0,
-            iterations=solution.iterations if solution is not None else 0,
-            polished=solution.polished if solution is not None else False,
-            finish_steps=solution.newton_steps if solution is not None else 0,
-            agreed=solution.agreed if solution is not None else False,
-            newton_programmes=solution.newton_outer if solution is not None else 0,
-            newton_converged=solution.converged if solution is not None else False,
-        ),
+        solver=found.solver,
         policy_digest=policy.digest,
         evidence_digest=digest(encode(evidence)),
         inputs=InputOffsets(context.returns_offset, book.positions_offset, book.control_offset),

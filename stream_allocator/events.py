@@ -258,6 +258,26 @@ class GroupLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class GrowthEvidence:
+    """The samples behind a growth decision, and what proves it."""
+
+    samples: Matrix
+    radius: float
+    probabilities: tuple[float, ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+    bars_per_year: float
+    survival: float
+    cut_sample: tuple[int, ...]
+    cut_point: tuple[float, ...]
+    cut_weight: tuple[float, ...]
+    loss_point: tuple[float, ...]
+    loss_asset: tuple[int, ...]
+    loss_side: tuple[float, ...]
+    loss_weight: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The numbers of the programme that a decision solved; see :class:`stream_allocator.allocate.Program`."""
 
@@ -291,6 +311,7 @@ class Evidence:
     tracking: float | None = None
     deviation_aversion: float = 0.0
     resting: tuple[int, ...] | None = None
+    growth: GrowthEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ import math
 import numpy as np
 
 from stream_allocator import events
+from stream_allocator.allocate.growth import GrowthProgram
+from stream_allocator.allocate.growth.proof import GrowthProof
 from stream_allocator.allocate.program import Array, Group, Program, ProgramError
-from stream_allocator.events import Evidence
+from stream_allocator.events import Evidence, GrowthEvidence
 
-__all__ = ["decision_id", "evidence_of", "or_infinity", "program_of"]
+__all__ = ["decision_id", "evidence_of", "growth_evidence", "growth_of", "or_infinity", "program_of"]
 
 
 def decision_id(
@@ -34,7 +36,12 @@ def decision_id(
 
 
 def evidence_of(
-    decision_id: str, universe: str, portfolio: str, event_time: int, program: Program
+    decision_id: str,
+    universe: str,
+    portfolio: str,
+    event_time: int,
+    program: Program,
+    growth: GrowthEvidence | None = None,
 ) -> Evidence:
     """A programme as the record that is published.
 
@@ -45,6 +52,8 @@ def evidence_of(
     event_time : int
         Of its bar, in microseconds since the epoch.
     program : Program
+    growth : GrowthEvidence, optional
+        Of a growth decision; see :func:`growth_evidence`.
     """
     rows, columns = program.factors.shape
     return Evidence(
@@ -81,7 +90,67 @@ def evidence_of(
         tracking=_known(program.tracking),
         deviation_aversion=program.deviation_aversion,
         resting=program.resting or None,
+        growth=growth,
     )
+
+
+def growth_evidence(problem: GrowthProgram, proof: GrowthProof) -> GrowthEvidence:
+    """The samples and the proof of a growth decision as the record that is published."""
+    rows, columns = problem.samples.shape
+    return GrowthEvidence(
+        samples=events.Matrix(rows, columns, tuple(problem.samples.ravel().tolist())),
+        radius=problem.radius,
+        probabilities=tuple(problem.probabilities.tolist()),
+        lowest=tuple(problem.lowest.tolist()),
+        highest=tuple(problem.highest.tolist()),
+        bars_per_year=problem.bars_per_year,
+        survival=problem.survival,
+        cut_sample=tuple(proof.cut_sample.tolist()),
+        cut_point=tuple(proof.cut_point.tolist()),
+        cut_weight=tuple(proof.cut_weight.tolist()),
+        loss_point=tuple(proof.loss_point.tolist()),
+        loss_asset=tuple(proof.loss_asset.tolist()),
+        loss_side=tuple(proof.loss_side.tolist()),
+        loss_weight=tuple(proof.loss_weight.tolist()),
+    )
+
+
+def growth_of(growth: GrowthEvidence, program: Program) -> tuple[GrowthProgram, GrowthProof]:
+    """The growth problem and its proof that an evidence record holds.
+
+    Raises
+    ------
+    ProgramError
+        For numbers that are no problem: wrong sizes, NaN, a support that leaves samples out.
+    """
+    x = growth.samples
+    problem = GrowthProgram(
+        program=program,
+        samples=_matrix("samples", x),
+        radius=growth.radius,
+        probabilities=np.array(growth.probabilities, dtype=np.float64),
+        lowest=np.array(growth.lowest, dtype=np.float64),
+        highest=np.array(growth.highest, dtype=np.float64),
+        bars_per_year=growth.bars_per_year,
+        survival=growth.survival,
+    )
+    proof = GrowthProof(
+        cut_sample=np.array(growth.cut_sample, dtype=np.int64),
+        cut_point=np.array(growth.cut_point, dtype=np.float64),
+        cut_weight=np.array(growth.cut_weight, dtype=np.float64),
+        loss_point=np.array(growth.loss_point, dtype=np.float64),
+        loss_asset=np.array(growth.loss_asset, dtype=np.int64),
+        loss_side=np.array(growth.loss_side, dtype=np.float64),
+        loss_weight=np.array(growth.loss_weight, dtype=np.float64),
+    )
+    return problem, proof
+
+
+def _matrix(name: str, matrix: events.Matrix) -> Array:
+    rows, columns, values = matrix.rows, matrix.columns, matrix.values
+    if min(rows, columns) < 0 or rows * columns != len(values):
+        raise ProgramError(name, f"{len(values)} values are no matrix of {rows} x {columns}")
+    return np.array(values, dtype=np.float64).reshape(rows, columns)
 
 
 def program_of(evidence: Evidence) -> Program:
@@ -92,13 +161,11 @@ def program_of(evidence: Evidence) -> Program:
     ProgramError
         For numbers that are no programme: wrong sizes, NaN, crossed bounds.
     """
-    f, n = evidence.factors, len(evidence.assets)
-    if min(f.rows, f.columns) < 0 or f.rows * f.columns != len(f.values):
-        raise ProgramError("factors", f"{len(f.values)} values are no matrix of {f.rows} x {f.columns}")
+    n = len(evidence.assets)
     return Program(
         assets=evidence.assets,
         mean=np.array(evidence.mean),
-        factors=np.array(f.values, dtype=float).reshape(f.rows, f.columns),
+        factors=_matrix("factors", evidence.factors),
         idiosyncratic=np.array(evidence.idiosyncratic),
         current=np.array(evidence.current),
         risk_aversion=evidence.risk_aversion,

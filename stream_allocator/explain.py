@@ -251,6 +251,13 @@ def _price(x: LimitState) -> str:
 
 def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
     u = a.uncertainty
+    if a.allocator == "growth-v1":
+        return [
+            f"Guarding against other returns than the samples costs {_basis_points(u.penalty)} a year of "
+            f"growth: the worst case may move {_percent(u.radius, 2)} of return a bar, summed over assets.",
+            f"The present segment is worth {_bars(u.effective_sample_size)} of evidence; with fewer, the guard "
+            f"grows.",
+        ]
     terms = {t.name: t.value for t in a.objective.terms}
     covariance, mean = terms.get("covariance_ambiguity", 0.0), terms.get("mean_ambiguity", 0.0)
     said = [
@@ -293,7 +300,12 @@ def _proof(a: Allocation) -> list[str]:
         f"The objective {c.objective:.6f} lies {_tiny(max(c.gap, 0.0))} above a lower bound that no "
         f"portfolio inside the limits can beat.",
     ]
-    if s.programmes:
+    if a.allocator == "growth-v1":
+        said.append(
+            f"HiGHS solved {_count(s.programmes, 'linear programme')} in {_count(s.iterations, 'pivot')}; the "
+            f"objective is minus the worst expected log growth a year over the ball around the samples."
+        )
+    elif s.programmes:
         said.append(
             f"Newton answered in {_count(s.finish_steps, 'step')}, OSQP checked it in "
             f"{_count(s.iterations, 'iteration')}; the two methods {'agree' if s.agreed else 'do not agree'}."

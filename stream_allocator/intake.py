@@ -9,6 +9,8 @@ __all__ = ["refuse_control", "refuse_positions", "refuse_returns"]
 
 #: Cash and market values must add up to NAV to this, relative: feeds round to cents, not to bits.
 NAV_TOLERANCE = 1e-6
+#: A holding of more than so many times NAV is a mistake of units, and no arithmetic on weights survives it.
+LARGEST_WEIGHT = 1e6
 
 
 def refuse_returns(event: ReturnEvent, universe: Universe) -> Rejection | None:
@@ -43,6 +45,9 @@ def refuse_positions(event: PositionEvent, universe: Universe) -> Rejection | No
         return Rejection("invalid", f"nav is {event.nav}; it must be positive")
     if not all(map(math.isfinite, (event.cash, *event.market_values))):
         return Rejection("invalid", "cash and market values must be finite")
+    largest = max(map(abs, event.market_values), default=0.0)
+    if largest > LARGEST_WEIGHT * event.nav:
+        return Rejection("invalid", f"a market value of {largest!r} is too large for a nav of {event.nav!r}")
     total = event.cash + sum(event.market_values)
     if abs(total - event.nav) > NAV_TOLERANCE * event.nav:
         return Rejection("invalid", f"cash and market values add up to {total!r}, but nav is {event.nav!r}")

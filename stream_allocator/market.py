@@ -177,6 +177,17 @@ class Market:
         mean, _ = shrunk_mean(self._moments.premium / year, sample, self._asset_evidence(), prior)
         return mean * year, (prior + self.effective_sample_size) / year
 
+    def samples(self, bars: int) -> Array:
+        """The last returns, oldest first, shape (at most ``bars``, n).
+
+        A missing one is the mean of the asset's others, or 0 where there is none.
+        """
+        rows = self._window.latest()[:bars][::-1]
+        seen = np.isfinite(rows)
+        total = np.where(seen, rows, 0.0).sum(axis=0)
+        typical = np.divide(total, seen.sum(axis=0), out=np.zeros(rows.shape[1]), where=seen.any(axis=0))
+        return np.where(seen, rows, typical)
+
     def average_volume(self) -> Array:
         """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
         known = self._volume_weight > 0

@@ -23,6 +23,7 @@ __all__ = [
     "BudgetPolicy",
     "CostPolicy",
     "GroupPolicy",
+    "GrowthPolicy",
     "LimitPolicy",
     "MomentPolicy",
     "Policy",
@@ -269,6 +270,16 @@ class UncertaintyPolicy(Section):
         return self.budget if self.form == "gelbrich" else self.budget * (1.0 - self.mean_share)
 
 
+class GrowthPolicy(Section):
+    """The other allocator's view of the returns: samples, and how far from them the truth may be."""
+
+    budget: Annotated[
+        float, Field(ge=0, description="radius = budget / sqrt(n_eff), returns of a bar summed over assets")
+    ] = 0.02
+    window: Annotated[int, Field(ge=2, description="last bars, no more than regime.max_run")] = 252
+    minimum_bars: Annotated[int, Field(ge=2, description="with fewer the robust allocator decides")] = 60
+
+
 class SolverPolicy(Section):
     """How decisions are solved."""
 
@@ -292,6 +303,11 @@ class Policy(Section):
     limits: LimitPolicy = LimitPolicy()
     costs: CostPolicy = CostPolicy()
     uncertainty: UncertaintyPolicy = UncertaintyPolicy()
+    allocator: Annotated[
+        Literal["robust", "growth"],
+        Field(description="what the first rung solves; growth falls back to robust"),
+    ] = "robust"
+    growth: GrowthPolicy = GrowthPolicy()
     solver: SolverPolicy = SolverPolicy()
     baseline: Literal["inverse_volatility", "equal_risk_contribution"] = "inverse_volatility"
 

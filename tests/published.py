@@ -8,6 +8,7 @@ import worlds
 from allocate.programmes import programme
 
 from stream_allocator.allocate import Decision, Program, decide
+from stream_allocator.answer import of_ladder
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.decision import Context, publish
@@ -71,10 +72,8 @@ def records(
     """What is published of a decision; of the ladder's own where none is given."""
     book = Book("core", len(program.assets), worlds.policy(), mode)
     context = Context(worlds.universe(), worlds.DAY, 5, DataQuality(0, 0, 0, ()))
-    decision = decision or decide(program)
-    evidence, allocation = publish(
-        context, VIEW, book, program, decision, "schedule", "robust-v4", mode == "active"
-    )
+    answer = of_ladder(program, decision or decide(program))
+    evidence, allocation = publish(context, VIEW, book, answer, "schedule", mode == "active")
     return allocation, evidence
 
 

@@ -92,6 +92,11 @@ def solve_quadratic(
     linear : (n,) array
         m of the formula above.
     settings : SolverSettings
+
+    Raises
+    ------
+    RuntimeError
+        If OSQP refuses the programme.
     """
     return _Assembly(program, risk, diagonal, linear).solve(settings)
 
@@ -254,23 +259,26 @@ class _Assembly:
         import osqp
 
         solver = osqp.OSQP(algebra="builtin")
-        solver.setup(
-            self._p,
-            self._q,
-            self._a,
-            self._low,
-            self._high,
-            verbose=False,
-            eps_abs=settings.accuracy,
-            eps_rel=settings.accuracy,
-            max_iter=settings.max_iter,
-            polishing=True,
-            polish_refine_iter=5,
-            check_termination=25,
-            scaling=scaling,
-            rho=rho,
-            adaptive_rho=1,  # after a number of iterations; 2 would be after a time
-            adaptive_rho_interval=25,
-        )
+        try:
+            solver.setup(
+                self._p,
+                self._q,
+                self._a,
+                self._low,
+                self._high,
+                verbose=False,
+                eps_abs=settings.accuracy,
+                eps_rel=settings.accuracy,
+                max_iter=settings.max_iter,
+                polishing=True,
+                polish_refine_iter=5,
+                check_termination=25,
+                scaling=scaling,
+                rho=rho,
+                adaptive_rho=1,  # after a number of iterations; 2 would be after a time
+                adaptive_rho_interval=25,
+            )
+        except osqp.OSQPException as error:  # of no common kind, and importing it would import OSQP
+            raise RuntimeError(f"osqp refused the programme: error {error}") from error
         result: SimpleNamespace = solver.solve(raise_error=False)
         return result

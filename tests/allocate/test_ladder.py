@@ -14,7 +14,6 @@ from stream_allocator.allocate import (
     certificate,
     decide,
     passes,
-    restore,
     static_weights,
     total_violation,
     towards,
@@ -160,13 +159,3 @@ def test_no_trade_within_reach_breaks_the_linear_limits_less_than_the_least_viol
         traded = np.abs(step).sum()
         step *= min(1.0, p.turnover / traded) if traded > 0.0 else 0.0
         assert total_violation(p, p.current + step) >= total - 1e-9
-
-
-@given(st.sampled_from(KINDS), st.integers(0, 200))
-@settings(max_examples=40)
-def test_restoration_attains_the_least_violation_of_the_linear_limits(kind, seed):
-    p = replace(drifted(kind, seed), volatility=np.inf)
-    found = restore(p)
-    if found is None:
-        return
-    assert total_violation(p, found.weights) <= least_violation(p)[0] + 1e-9

@@ -19,10 +19,20 @@ KEYS = {
         "delay_ratio_half cost_ratio"
     ),
     "covariance": "regret_mean regret_std regret_max update_500_ms",
+    "allocator": (
+        "n100_ms n500_ms n2000_ms speedup_osqp_n500 speedup_piqp_n500 speedup_skfolio_n100 "
+        "speedup_cvxportfolio_n100 worst_violation worst_gap robust_n100_ms robust_n500_ms "
+        "robust_gap_vs_cone newton_share"
+    ),
     "tcpd": "default_f1 default_cover own_f1 own_cover zero_f1 zero_cover",
 }
 #: Null where the peer is not installed.
-OF_PEERS = {"speedup_vs_fast_bocpd"}
+OF_PEERS = {
+    "speedup_vs_fast_bocpd",
+    "speedup_piqp_n500",
+    "speedup_skfolio_n100",
+    "speedup_cvxportfolio_n100",
+}
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -44,3 +54,7 @@ def test_a_quick_run_ends_with_its_figures(name, request):
         assert (value is None and key in OF_PEERS) or value > 0.0, key
     if name == "bocpd":
         assert figures["tv_vs_mpmath"] < 1e-12
+    if name == "allocator":
+        assert figures["worst_violation"] <= 1e-12
+        assert figures["worst_gap"] <= 1e-9
+        assert figures["robust_gap_vs_cone"] <= 1e-9

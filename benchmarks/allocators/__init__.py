@@ -1,0 +1,1 @@
+"""Parts of :mod:`benchmarks.allocator`: programmes, peers and how answers are judged."""
