@@ -86,8 +86,8 @@ def ours(sizes: Sizes, seed: int) -> tuple[dict[tuple[str, int], tuple[list[Prog
     columns = ("programme", "n", "bars", "steps", "median", "least", "p99", "with OSQP, cold", "Clarabel")
     note = "least: median over the bars of the best of many rounds: without what else the machine does"
     show("This package from bar to bar: Newton with its certificate, ms", columns, fast, note)
-    columns = ("programme", "n", "violation", "gap", "Newton alone", "OSQP agrees", "from Clarabel", "sharp")
-    show("How sure that is", columns, sure, "sharp: where Clarabel itself is within 1e-10 of its optimum")
+    judged = ("programme", "n", "violation", "gap", "Newton alone", "OSQP agrees", "from Clarabel", "sharp")
+    show("How sure that is", judged, sure, "sharp: where Clarabel itself is within 1e-10 of its optimum")
     show("Programmes", ["programme", "limits"], list(KINDS.items()))
     return found, tally, distance
 
@@ -124,7 +124,9 @@ def peers(
 def comparison(problems: list[Case]) -> None:
     """Libraries on the same problems: who solves what, who fails, and what can be said to each."""
     scores = compare(problems)
-    rows, wrong, refusals = [], [], []
+    rows: list[list[object]] = []
+    wrong: list[list[object]] = []
+    refusals: list[list[object]] = []
     for name, score in scores.items():
         if score is None:
             rows.append([name, "not installed", *[None] * 7])

@@ -26,8 +26,8 @@ class TokenBucket:
     what the first regime switch may need; what is above the capacity after that decision is lost.
 
     Trades that never ask for more than the level add up, over any stretch of event time [s, t], to no more
-    than ``capacity + refill_per_year * (t - s)``, and ``start`` more where the stretch holds the first of them:
-    just before s the level is at most the capacity, and nothing but time fills it.
+    than ``capacity + refill_per_year * (t - s)``, and ``start`` more where it holds the first of them: at s
+    the level is at most the capacity, and nothing but time fills it.
     """
 
     def __init__(self, capacity: float, refill_per_year: float, start: float) -> None:

@@ -33,8 +33,8 @@ class Verdict:
     violation : float
         The worst of any limit at the published weights; NaN where the records cannot be computed with.
     gap : float
-        To the lower bound that the shadow prices prove, relative to the size of the objective's terms; NaN
-        likewise.
+        To the lower bound that the shadow prices prove, relative to the size of the objective's terms, or of
+        a growth decision a year; NaN likewise.
     """
 
     decision_id: str
@@ -104,7 +104,7 @@ def verify(allocation: Allocation, evidence: Evidence | None, body: bytes | None
         if case is None:
             return Verdict(allocation.decision_id, allocation.rung, checks)
         checks = (*checks, *of_rung(case))
-    gap = GAP * case.proof.gap / case.allowed
+    gap = case.proof.gap if evidence.growth is not None else GAP * case.proof.gap / case.allowed
     return Verdict(allocation.decision_id, allocation.rung, checks, case.proof.primal, gap)
 
 

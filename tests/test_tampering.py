@@ -10,7 +10,11 @@ from published import Claim, binding_records, failed, signed
 
 from stream_allocator.codec import decode, encode
 from stream_allocator.errors import CodecError
-from stream_allocator.events import Allocation, Evidence, GroupLimit, Matrix, NamedValue
+from stream_allocator.events import Allocation, Evidence, GroupLimit, GrowthEvidence, Matrix, NamedValue
+
+GROWTH = GrowthEvidence(
+    Matrix(1, 12, (0.0,) * 12), 0.0, (1.0,), (0.0,) * 12, (0.0,) * 12, 252.0, 0.01, (), (), (), (), (), (), ()
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ TAMPERED = {
     "mode": (lambda a: replace(a, mode="halted"), {Claim.EXECUTABLE}),
     "executable": (lambda a: replace(a, mode="shadow", executable=True), {Claim.EXECUTABLE}),
     "trigger": (lambda a: replace(a, trigger="drift"), {Claim.IDENTIFIED}),
-    "allocator": (lambda a: replace(a, allocator="growth-v1"), {Claim.IDENTIFIED}),
+    "allocator": (lambda a: replace(a, allocator="growth-v1"), {Claim.IDENTIFIED, Claim.USABLE}),
     "rung": (lambda a: replace(a, rung="hold"), {Claim.HELD}),
     "weights.target": (lambda a: with_weight(a, target=up), {Claim.ADDING_UP, Claim.TURNOVER}),
     "weights.current": (lambda a: with_weight(a, current=up), {Claim.ADDING_UP}),
@@ -245,6 +249,7 @@ SIGNED = {
     "tracking": (lambda e: {"tracking": 0.01}, {Claim.LIMITS, Claim.FEASIBLE}),
     "deviation_aversion": (lambda e: {"deviation_aversion": 0.5}, {Claim.OBJECTIVE, Claim.OPTIMAL}),
     "resting": (lambda e: {"resting": tuple(range(len(e.assets)))}, {Claim.TRADE, Claim.FEASIBLE}),
+    "growth": (lambda e: {"growth": GROWTH}, {Claim.USABLE}),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def _market(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, n
 
 def _fields(
     rng: np.random.Generator, n: int, mean: np.ndarray, factors: np.ndarray, own: np.ndarray
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The fields of the plain programme."""
     of_group = rng.permutation(np.arange(n) % GROUPS)
     return {

@@ -133,7 +133,7 @@ def confirm(programs: Sequence[Program]) -> tuple[Tally, float]:
 def against_cone(programs: Sequence[Program], answers: Sequence[NewtonAnswer]) -> tuple[float, int]:
     """Largest difference of our objective and Clarabel's, relative to it; and on how many programmes.
 
-    Clarabel is asked for 1e-13 and stops where rounding stops it, at n = 500 now and then at 1e-8 of the objective.
+    Clarabel is asked for 1e-13 and stops where rounding stops it, with n = 500 as far as 1e-8 away.
     Only where its own primal and dual objectives are within ``SHARP`` does it know better than that.
     """
     differences = []

@@ -12,8 +12,8 @@ __all__ = ["nearest"]
 
 # What a unit of trade costs here: enough to leave at w0, bit for bit, what a rounding would move.
 COST = 1e-9
-# A programme must have some aversion to risk; this much is lost in every rounding.
-NO_RISK = 1e-300
+# Aversion to risk, beside a curvature of 1: a programme must have some.
+LITTLE = 1e-6
 
 
 def nearest(program: Program, target: Array) -> Array:
@@ -41,13 +41,16 @@ def nearest(program: Program, target: Array) -> Array:
     from stream_allocator.allocate.dual import solve_cold  # compiled code, when it is needed
 
     n = len(target)
-    # min |w - target|^2 / 2, as (w - w0)^2 / 2 - (target - w0)'w
+    # min |w - target|^2 / 2, as (w - w0)^2 / 2 - (target - w0)'w; in units of a variance, as the caps' prices
+    # are; and LITTLE (w - target)'Sigma (w - target) / 2, which is 0 at the target as well
+    factors, own = program.factors, program.idiosyncratic
+    unit = float(np.einsum("ij,ij->", factors, factors) + own.sum()) / n or 1.0
     least_squares = replace(
         program,
-        mean=target - program.current,
-        linear_cost=np.full(n, COST),
-        quadratic_cost=np.full(n, 0.5),
-        risk_aversion=NO_RISK,
+        mean=unit * (target - program.current) + LITTLE * (factors @ (factors.T @ target) + own * target),
+        linear_cost=np.full(n, unit * COST),
+        quadratic_cost=np.full(n, 0.5 * unit),
+        risk_aversion=LITTLE,
         radius=0.0,
         mean_ambiguity=0.0,
         deviation_aversion=0.0,

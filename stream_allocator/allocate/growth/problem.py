@@ -98,8 +98,8 @@ class GrowthProgram:
         samples = np.array(self.samples, dtype=np.float64, order="C")
         if samples.ndim != 2 or samples.shape[1] != len(assets) or not len(samples):
             raise ProgramError("samples", f"must have shape (T, {len(assets)}), got {samples.shape}")
-        wrong = ~(np.isfinite(samples) & (samples >= -1.0))
-        if wrong.any():
+        if not (samples.min() >= -1.0 and samples.max() < np.inf):  # NaN is in neither
+            wrong = ~(np.isfinite(samples) & (samples >= -1.0))
             t, i = (int(k) for k in np.argwhere(wrong)[0])
             raise ProgramError(
                 "samples",
