@@ -13,9 +13,7 @@ from stream_allocator.allocate import (
     PRIMAL,
     Certificate,
     Decision,
-    Infeasible,
     Program,
-    ProgramError,
     SolverSettings,
     certificate,
     decide,
@@ -24,6 +22,7 @@ from stream_allocator.allocate import (
     solve,
     without_small_trades,
 )
+from stream_allocator.allocate.feasibility import FAULTS
 from stream_allocator.allocate.growth import GrowthProgram, grow
 from stream_allocator.allocate.growth.proof import (
     growth_certificate,
@@ -104,6 +103,7 @@ def answer(
     samples: Callable[[int], Array],
     effective_sample_size: float,
     force: Rung | None = None,
+    unusable: str | None = None,
 ) -> Answer:
     """Answer one programme, always.
 
@@ -118,8 +118,11 @@ def answer(
         Of the present segment.
     force : str, optional
         The rung to begin with; on any but the first only the ladder answers.
+    unusable : str, optional
+        Why the programme's moments mean nothing: only the ladder answers, see
+        :func:`stream_allocator.allocate.decide`.
     """
-    grown = policy.allocator == "growth" and force in (None, "robust")
+    grown = policy.allocator == "growth" and force in (None, "robust") and unusable is None
 
     def first_rung(restricted: Program) -> Answer | None:
         found = attempt(restricted)
@@ -133,7 +136,7 @@ def answer(
                 return found
             said = f"growth: {found}; "
         settings = SolverSettings(cross_check=policy.solver.cross_check)
-        decision = decide(given, baseline=policy.baseline, force=force, settings=settings)
+        decision = decide(given, baseline=policy.baseline, force=force, settings=settings, unusable=unusable)
         return of_ladder(given, replace(decision, reason=said + decision.reason), force)
 
     first = attempt(program)
@@ -189,9 +192,9 @@ def _asked_turnover(program: Program, decision: Decision) -> float:
         return traded
     try:
         free = solve(replace(program, turnover=math.inf), SolverSettings(cross_check=False))
-    except Infeasible:  # the cap was not what made it feasible, but the message must not depend on that
+    except FAULTS:  # the decision stands without it
         return math.nan
-    return float(np.abs(free.weights - program.current).sum())
+    return float(np.abs(free.weights - program.current).sum()) if free.agreed else math.nan
 
 
 def _grow(program: Program, policy: Policy, samples: Array, effective_sample_size: float) -> Answer | str:
@@ -206,7 +209,7 @@ def _grow(program: Program, policy: Policy, samples: Array, effective_sample_siz
             bars_per_year=policy.moments.periods_per_year,
         )
         found = grow(problem)
-    except (Infeasible, ProgramError, RuntimeError) as error:
+    except FAULTS as error:
         return str(error)
     weights, year = found.weights, problem.bars_per_year
     multipliers = {name: price * year for name, price in found.multipliers.items()}

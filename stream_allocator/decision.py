@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_allocator import events
 from stream_allocator.allocate import Group, Program, limit_states
+from stream_allocator.allocate.feasibility import FAULTS
 from stream_allocator.answer import Answer, answer
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
@@ -21,6 +22,9 @@ __all__ = ["Context", "decide"]
 
 Array = NDArray[np.float64]
 
+# Moments beyond this are no estimate of anything: a volatility of a million a year.
+LARGEST = 1e6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
@@ -32,16 +36,57 @@ class Context:
     data_quality: events.DataQuality
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What a programme takes from the market, all annual: mu, the years behind it, F, d and delta."""
+
+    mean: Array
+    years: float
+    factors: Array
+    idiosyncratic: Array
+    radius: float
+
+
+def usable_moments(market: Market, view: MarketView, policy: Policy) -> Moments:
+    """The market's moments.
+
+    Raises
+    ------
+    ValueError
+        Naming the moment that is not finite or too large.
+    """
+    mean, years = market.mean()
+    covariance = market.covariance()
+    factors, idiosyncratic = likely_factor_form(covariance, min(len(mean), policy.moments.factors))
+    delta = radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size)
+    found = Moments(mean, years, factors, idiosyncratic, delta)
+    for name in Moments.__slots__:
+        if not np.all(np.abs(getattr(found, name)) <= LARGEST):  # neither is NaN
+            raise ValueError(f"{name} must be finite and not above {LARGEST:g}")
+    return found
+
+
 def build_program(
     universe: Universe, market: Market, view: MarketView, book: Book, granted: float
-) -> Program:
-    """The numbers of one decision, all annual; see :class:`stream_allocator.allocate.Program`."""
+) -> tuple[Program, str | None]:
+    """The numbers of one decision, all annual; see :class:`stream_allocator.allocate.Program`.
+
+    Returns
+    -------
+    program : Program
+    unusable : str or None
+        Why the moments cannot be used, if so.  The programme then has zeros in their place and no caps on
+        volatility and tracking error, which nobody can tell: good for limits on weights, and nothing else.
+    """
     policy = book.policy
     n = len(universe.assets)
     year = policy.moments.periods_per_year
-    covariance = market.covariance()
-    factors, idiosyncratic = likely_factor_form(covariance, min(n, policy.moments.factors))
-    mean, years = market.mean()
+    unusable: str | None = None
+    try:
+        moments = usable_moments(market, view, policy)
+    except FAULTS as fault:
+        moments = Moments(np.zeros(n), 1.0, np.zeros((n, 0)), np.zeros(n), 0.0)
+        unusable = f"moments unusable: {fault}"
     lower, upper = box(universe, policy)
     trade, holding = np.full(n, np.inf), np.full(n, np.inf)
     volume = market.average_volume()
@@ -56,16 +101,17 @@ def build_program(
     benchmark = policy.limits.benchmark
     spread = year / policy.costs.horizon_days
     linear, quadratic = costs(universe, policy)
-    return Program(
+    tracking = or_infinity(benchmark.tracking_error if benchmark else None)
+    program = Program(
         assets=universe.assets,
-        mean=mean,
-        factors=factors,
-        idiosyncratic=idiosyncratic,
+        mean=moments.mean,
+        factors=moments.factors,
+        idiosyncratic=moments.idiosyncratic,
         current=book.weights.copy(),
         risk_aversion=0.0 if gelbrich else budget.risk_aversion,
-        radius=radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size),
+        radius=moments.radius,
         mean_ambiguity=policy.uncertainty.mean,
-        mean_evidence=years,
+        mean_evidence=moments.years,
         linear_cost=linear * 1e-4 * spread,
         quadratic_cost=quadratic * 1e-4 * spread,
         lower=lower,
@@ -85,15 +131,16 @@ def build_program(
         ),
         turnover=granted,
         trade=trade,
-        volatility=budget.volatility,
+        volatility=np.inf if unusable else budget.volatility,
         gross=or_infinity(policy.limits.gross),
         holding=holding,
         benchmark=np.array([benchmark.weights.get(a, 0.0) if benchmark else 0.0 for a in universe.assets]),
         active=np.full(n, or_infinity(benchmark.active if benchmark else None)),
-        tracking=or_infinity(benchmark.tracking_error if benchmark else None),
+        tracking=np.inf if unusable else tracking,
         # the price of deviation is the variance's at the cap
         deviation_aversion=budget.risk_aversion * budget.volatility if gelbrich else 0.0,
     )
+    return program, unusable
 
 
 def box(universe: Universe, policy: Policy) -> tuple[Array, Array]:
@@ -120,14 +167,15 @@ def decide(
     comes first and the executable baseline after it.
     """
     cap = book.policy.budgets[view.segment.label].turnover
-    program = build_program(context.universe, market, view, book, book.granted(trigger, cap))
+    program, unusable = build_program(context.universe, market, view, book, book.granted(trigger, cap))
     book.control_pending = False
     paths: list[tuple[Rung | None, bool]] = [(None, book.mode == "active")]
     if book.mode == "baseline":
         paths.append(("baseline", True))
     records = []
     for force, executable in paths:
-        found = answer(program, book.policy, market.samples, view.effective_sample_size, force)
+        evidence = view.effective_sample_size
+        found = answer(program, book.policy, market.samples, evidence, force, unusable)
         if executable:
             book.executed(found.weights, float(np.abs(found.weights - program.current).sum()))
         record = publish(context, view, book, found, trigger, executable)

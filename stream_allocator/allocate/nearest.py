@@ -10,8 +10,6 @@ from stream_allocator.allocate.program import Array, Program
 
 __all__ = ["nearest"]
 
-# What a unit of trade costs here: enough to leave at w0, bit for bit, what a rounding would move.
-COST = 1e-9
 # Aversion to risk, beside a curvature of 1: a programme must have some.
 LITTLE = 1e-6
 
@@ -48,7 +46,7 @@ def nearest(program: Program, target: Array) -> Array:
     least_squares = replace(
         program,
         mean=unit * (target - program.current) + LITTLE * (factors @ (factors.T @ target) + own * target),
-        linear_cost=np.full(n, unit * COST),
+        linear_cost=np.zeros(n),
         quadratic_cost=np.full(n, 0.5 * unit),
         risk_aversion=LITTLE,
         radius=0.0,

@@ -12,7 +12,16 @@ from programmes import KINDS, programme
 from scipy.optimize import linprog
 
 from stream_allocator.allocate import Group, Infeasible, ProgramError, violations
-from stream_allocator.allocate.growth import GrowthProgram, GrowthSettings, robust_growth, solve_growth
+from stream_allocator.allocate.growth import (
+    GrowthProgram,
+    GrowthSettings,
+    robust_growth,
+    simplex,
+    solve_growth,
+)
+from stream_allocator.allocate.growth.begin import begin
+from stream_allocator.allocate.growth.bound import bound_of
+from stream_allocator.allocate.growth.moves import moves_of, sums_of
 
 RADII = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
@@ -341,6 +350,42 @@ def test_a_solution_that_is_cut_short_keeps_its_bracket(rounds):
     assert early.value <= fine.bound
     assert fine.value <= early.bound
     assert max(linear_violations(problem, early.weights).values(), default=0.0) <= 1e-12
+
+
+def test_where_rounding_is_all_that_is_left_the_answer_says_so():
+    problem = GrowthProgram(plain(1, cash_upper=1.0), np.array([[0.5], [-0.4]]), 0.0)
+    answer = solve_growth(problem, settings=GrowthSettings(tolerance=1e-18))
+    assert answer.status == "stalled"
+    assert 0.0 < answer.gap <= 1e-8
+
+
+def test_a_simplex_method_that_gives_up_is_an_error_and_no_answer(monkeypatch):
+    monkeypatch.setattr(simplex, "PIVOTS", 1)
+    problem = GrowthProgram(plain(40, upper=np.full(40, 0.1)), returns(1, 120, 40), 1e-2)
+    with pytest.raises(RuntimeError, match="limit"):
+        solve_growth(problem)
+
+
+@given(seeds)
+@settings(max_examples=30)
+def test_the_bound_holds_whatever_the_multipliers_are(seed):
+    problem = GrowthProgram(plain(8, upper=np.full(8, 0.3)), returns(12, 25, 8), 5e-3)
+    best = solve_growth(problem).value
+    moves = moves_of(problem, 1e-6)
+    model = begin(problem, moves, sums_of(problem, moves), None)
+    tangent = np.array([model.tangent_near(-0.2, 0.0)])
+    model.add_cuts(np.arange(25), np.full(25, -0.2), np.repeat(tangent, 25))
+    model.add_losses(np.repeat(tangent, 8), np.arange(8), np.ones(8))
+    honest = simplex.optimise(simplex.solver(), model)
+    rng = np.random.default_rng(seed)
+    invented = replace(
+        honest,
+        sum_prices=honest.sum_prices + rng.normal(size=len(honest.sum_prices)) * 0.01,
+        cut_prices=rng.normal(size=len(honest.cut_prices)) * (rng.random(len(honest.cut_prices)) < 0.3),
+        excess_prices=rng.normal(size=len(honest.excess_prices)) * 0.01,
+    )
+    assert bound_of(model, honest).value >= best
+    assert bound_of(model, invented).value >= best
 
 
 # -- data that cannot be used

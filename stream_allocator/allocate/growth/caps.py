@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from stream_allocator.allocate.feasibility import Infeasible
 from stream_allocator.allocate.growth.problem import GrowthProgram, Plane
 from stream_allocator.allocate.growth.solve import GrowthAnswer, GrowthSettings, solve_growth
 from stream_allocator.allocate.growth.start import GrowthStart
 from stream_allocator.allocate.growth.worst import robust_growth
+from stream_allocator.allocate.limits import trade_interval
 from stream_allocator.allocate.nearest import nearest
 from stream_allocator.allocate.program import Array
 from stream_allocator.allocate.robust import root_terms
@@ -67,8 +69,18 @@ def _planes(problem: GrowthProgram, weights: Array, tolerance: float) -> tuple[P
 
 
 def _inside(problem: GrowthProgram, answer: GrowthAnswer, tolerance: float) -> GrowthAnswer:
-    """The answer with the nearest weights that break no cap at all."""
-    weights = nearest(problem.program, answer.weights)
+    """The answer with the nearest weights that break no cap at all.
+
+    Assets at an end of their interval, at what is held or at 0 stay there, if the others can do it alone.
+    """
+    p, at = problem.program, answer.weights
+    lower, upper = trade_interval(p)
+    fixed = (at == lower) | (at == upper) | (at == p.current) | (at == 0.0)
+    some = replace(p, lower=np.where(fixed, at, p.lower), upper=np.where(fixed, at, p.upper))
+    try:
+        weights = nearest(some, at)
+    except Infeasible:
+        weights = nearest(p, at)
     value = robust_growth(problem, weights).value
     gap = answer.bound - value
     status = answer.status if gap <= tolerance or answer.status != "optimal" else "rounds"

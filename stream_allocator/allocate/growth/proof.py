@@ -91,7 +91,9 @@ def majorant(problem: GrowthProgram, proof: GrowthProof) -> Majorant:
         total = np.bincount(proof.cut_sample, weights=use, minlength=len(samples))
     if not (total[probabilities > 0.0] > TINY).all():
         raise ValueError("a sample has no tangent")
-    use = use * np.divide(probabilities, total, out=np.zeros_like(total), where=total > TINY)[proof.cut_sample]
+    use = (
+        use * np.divide(probabilities, total, out=np.zeros_like(total), where=total > TINY)[proof.cut_sample]
+    )
     alpha = 1.0 / (1.0 + proof.cut_point)
     beta = np.log1p(proof.cut_point) - proof.cut_point * alpha
     slope = np.bincount(proof.cut_sample, weights=use * alpha, minlength=len(samples)) @ samples
