@@ -21,16 +21,14 @@ from stream_allocator.market import Market
 
 ASSETS = worlds.ASSETS[:3]
 TURNOVER = {"capacity": 0.3, "refill_per_year": 4.0, "start": 0.6}
+BUDGET = {"volatility": 0.15, "turnover": 0.25}
 QUICK = {
     "regime": {"warmup": 4, "horizon": 3, "mean_run": 8, "max_run": 16, "evidence": 2}
     | {"dwell": 1, "cooldown": 1, "threshold": 0.6},
     "schedule": {"every": 2, "drift_wait": 1, "drift_band": 0.02},
     "limits": {"upper": 0.6, "lower": -0.2},
     "turnover": TURNOVER,
-    "budgets": {
-        label: {"volatility": 0.15, "turnover": 0.25}
-        for label in ("calm", "normal", "stressed", "transition")
-    },
+    "budgets": dict.fromkeys(("calm", "normal", "stressed", "transition"), BUDGET),
 }
 
 

@@ -107,15 +107,16 @@ def solve_program(
     n, kf = factors.shape
     rooted = k > 0.0 or g > 0.0 or (gamma > 0.0 and r > 0.0)
     tracked = track_cap < np.inf
+    y = np.zeros(kf)
     variance = 0.0
     for i in range(n):
-        total = own[i]
-        for f in range(kf):
-            total += factors[i, f] * factors[i, f]
-        variance += total
+        variance += own[i]
+        for f in range(kf):  # a sum for each factor: they do not wait for each other
+            y[f] += factors[i, f] * factors[i, f]
+    for f in range(kf):
+        variance += y[f]
     variance = max(variance / n, 1e-300)
     typical = math.sqrt(variance)
-    y = np.empty(kf)
     marginal = work[0, :n]  # Sigma w
     away = work[1, :n]  # Sigma (w - benchmark)
     pulled = work[2, :n]  # Sigma benchmark

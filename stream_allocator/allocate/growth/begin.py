@@ -106,16 +106,14 @@ def leave(model: Model, at: Optimum, bound: Bound, weights: np.ndarray) -> Growt
     number = np.full(len(model.tangents) + 1, -1, np.int64)  # the last entry is that of no tangent
     number[used] = np.arange(len(used))
     losses = len(at.excess_prices)
-    # a loss that is not taken, and whose excess is not tight, stays while its asset is large enough
-    tangent, asset = model.loss_tangent[:losses], model.loss_asset[:losses]
-    near = np.abs(weights[asset]) / (1.0 + model.tangents[tangent]) > 0.9 * at.price
-    taken = (model.loss_status[:losses] == BASIC) | (model.excess_status[:losses] != BASIC)
-    lost = np.flatnonzero((number[tangent] >= 0) & (near | taken))
     pieces = len(at.amounts)
     owner = model.moves.asset[model.pieces[:pieces]]
     useful = (model.piece_status[:pieces] != AT_LOWER) | (bound.gains[model.pieces[:pieces]] > -GAIN)
-    useful |= np.isin(owner, asset[lost])
-    held = np.flatnonzero(useful)
+    held = np.flatnonzero(useful | (weights[owner] != 0.0))
+    # an asset that may be bought keeps its losses: without them it would be, to its bound
+    tangent, asset = model.loss_tangent[:losses], model.loss_asset[:losses]
+    known = np.isin(asset, owner[held]) | (weights[asset] != 0.0)
+    lost = np.flatnonzero((number[tangent] >= 0) & known)
     return GrowthStart(
         assets=model.problem.program.assets,
         first_bar=model.problem.first_bar,

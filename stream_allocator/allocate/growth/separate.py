@@ -46,8 +46,8 @@ class Separation:
     """
 
     tolerance: float
-    share: float = 0.25
-    shared: float = 1e-5
+    share: float = 0.2
+    shared: float = 2e-5
     exact: bool = False
 
     def sharpen(self) -> bool:
