@@ -114,8 +114,7 @@ def restore(
         return broken <= before + ROUNDING and _reaches(replace(program, current=weights), trades - 1)
 
     least = _least(program, trades - 1)
-    candidates = (least, _straight(program, trades)) if least is None or not on_time(least) else (least,)
-    sure = next((weights for weights in candidates if weights is not None and on_time(weights)), None)
+    sure = least if least is not None and on_time(least) else _straight(program, trades)
     if sure is None:
         return None
     wide = program if trades == 1 else widened(program, sure if least is None else least)

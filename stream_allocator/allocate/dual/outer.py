@@ -26,6 +26,7 @@ from stream_allocator.allocate.dual.curvature import exposures, loadings
 from stream_allocator.allocate.dual.kernel import solve
 from stream_allocator.allocate.dual.problem import ITERATIONS, OPTIMAL, REPORT_SIZE, STEPS, VIOLATION
 from stream_allocator.allocate.dual.sensitivity import sensitivity
+from stream_allocator.allocate.dual.steps import eliminate_small, next_multiplier
 from stream_allocator.regime.elementary import compiled
 
 __all__ = ["LINES", "OUT_OF_REACH", "VANISHING", "solve_program"]
@@ -328,7 +329,7 @@ def solve_program(
                 system[3, 2] = -products[2, 0] / scale
                 system[3, 3] = -products[2, 2] / scale
                 residual[3] = 1.0 / track_cap - 1.0 / tracking
-        step = _eliminate(system, residual)
+        step = eliminate_small(system, residual)
         if psi_moves and chi_moves and not nested:  # nearly the same cap twice: one after the other
             against = step[2] * (sigma - cap) < 0.0 or step[3] * (tracking - track_cap) < 0.0
             if against or max(abs(step[2]), abs(step[3])) > 10.0 * a:
@@ -338,12 +339,12 @@ def solve_program(
                 continue
         if psi_moves:
             alone = (nested or not (rooted or held)) and not near_caps
-            touch[PSI] = _next_multiplier(
+            touch[PSI] = next_multiplier(
                 psi, step[2], sigma > cap, flat, alone, a, gamma + k / typical, least, greatest, 0
             )
         if chi_moves:
             alone = (nested or not (rooted or capped)) and not near_caps
-            touch[CHI] = _next_multiplier(
+            touch[CHI] = next_multiplier(
                 chi, step[3], tracking > track_cap, flat, alone, a, gamma + k / typical, least, greatest, 1
             )
             if nested:  # psi was solved for another chi
@@ -371,64 +372,3 @@ def solve_program(
     report[4] = diagonal
     report[5] = rho
     return status
-
-
-@compiled
-def _eliminate(system: Array, residual: Array) -> Array:
-    """-system^-1 residual by elimination with row exchange; 0 where the system is singular."""
-    size = len(residual)
-    x = -residual
-    for c in range(size):
-        best = c
-        for row in range(c + 1, size):
-            if abs(system[row, c]) > abs(system[best, c]):
-                best = row
-        if not abs(system[best, c]) > 0.0:
-            return np.zeros(size)
-        for q in range(size):
-            system[c, q], system[best, q] = system[best, q], system[c, q]
-        x[c], x[best] = x[best], x[c]
-        for row in range(c + 1, size):
-            ratio = system[row, c] / system[c, c]
-            for q in range(c, size):
-                system[row, q] -= ratio * system[c, q]
-            x[row] -= ratio * x[c]
-    for c in range(size - 1, -1, -1):
-        for q in range(c + 1, size):
-            x[c] -= system[c, q] * x[q]
-        x[c] /= system[c, c]
-    return x
-
-
-@compiled
-def _next_multiplier(
-    now: float,
-    step: float,
-    over: bool,
-    flat: bool,
-    bracketed: bool,
-    a: float,
-    unit: float,
-    least: Array,
-    greatest: Array,
-    which: int,
-) -> float:
-    """The next multiplier of a cap: Newton's, inside the bracket where that is known to hold."""
-    if bracketed:
-        if over:
-            least[which] = max(least[which], now)
-        else:
-            greatest[which] = min(greatest[which], now)
-    guess = now + step
-    if flat or (guess < 0.0 and over):
-        guess = max(4.0 * now, unit)
-    if bracketed:
-        if greatest[which] < np.inf:
-            if guess <= 0.0 and least[which] < 0.0:
-                return 0.0
-            if not (least[which] < guess < greatest[which]):
-                guess = 0.5 * (max(least[which], 0.0) + greatest[which])
-        elif guess <= least[which]:
-            guess = max(4.0 * now, unit)
-    guess = max(guess, 0.0)
-    return min(guess, 100.0 * max(now, a))
