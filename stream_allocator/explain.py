@@ -255,8 +255,7 @@ def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
         return [
             f"Guarding against other returns than the samples costs {_basis_points(u.penalty)} a year of "
             f"growth: the worst case may move {_percent(u.radius, 2)} of return a bar, summed over assets.",
-            f"The present segment is worth {_bars(u.effective_sample_size)} of evidence; with fewer, the guard "
-            f"grows.",
+            _worth(u.effective_sample_size),
         ]
     terms = {t.name: t.value for t in a.objective.terms}
     covariance, mean = terms.get("covariance_ambiguity", 0.0), terms.get("mean_ambiguity", 0.0)
@@ -264,8 +263,7 @@ def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
         f"Guarding against estimation error costs {_basis_points(u.penalty)} a year of the objective: "
         f"{_basis_points(covariance)} for the covariance, {_basis_points(mean)} for the mean. Of a budget of "
         f"{u.budget:g} squared standard errors {_percent(u.mean_share, 0)} guards the mean.",
-        f"The present segment is worth {_bars(u.effective_sample_size)} of evidence; with fewer, the guard "
-        f"grows.",
+        _worth(u.effective_sample_size),
     ]
     if evidence is not None:
         length = math.sqrt(sum(w.target * w.target for w in a.weights))
@@ -275,6 +273,10 @@ def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
             f"within the ambiguity radius could do."
         )
     return said
+
+
+def _worth(bars: float) -> str:
+    return f"The present segment is worth {_bars(bars)} of evidence; with fewer, the guard grows."
 
 
 def _confidence(a: Allocation) -> list[str]:
@@ -302,8 +304,8 @@ def _proof(a: Allocation) -> list[str]:
     ]
     if a.allocator == "growth-v1":
         said.append(
-            f"HiGHS solved {_count(s.programmes, 'linear programme')} in {_count(s.iterations, 'pivot')}; the "
-            f"objective is minus the worst expected log growth a year over the ball around the samples."
+            f"HiGHS solved {_count(s.programmes, 'linear programme')} in {_count(s.iterations, 'pivot')}. "
+            f"The objective is minus the worst expected log growth a year over the ball around the samples."
         )
     elif s.programmes:
         said.append(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stream_allocator.allocate import dual
-from stream_allocator.allocate.feasibility import FAULTS, fewest_trades, least_violation
+from stream_allocator.allocate.feasibility import FAULTS, Infeasible, fewest_trades, least_violation
 from stream_allocator.allocate.limits import violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import SolverSettings
@@ -146,7 +146,7 @@ def _fewest(program: Program) -> int | None:
     if x > ENDLESS:
         return None
     few = max(1, math.ceil(x * (1.0 - WHOLE)))
-    if not _capped(program) or _arrival(program, few) is not None:
+    if not _caps(program) or _arrival(program, few) is not None:
         return few
     many = ENDLESS
     if _arrival(program, many) is None:
@@ -163,30 +163,46 @@ def _fewest(program: Program) -> int | None:
     return many
 
 
-def _capped(program: Program) -> bool:
-    return math.isfinite(program.volatility) or math.isfinite(program.tracking)
-
-
 def _reaches(program: Program, trades: int) -> bool:
     """Whether all limits can hold after so many trades like this one."""
-    if not _capped(program):
+    if not _caps(program):
         return fewest_trades(program) * (1.0 - WHOLE) <= trades
     return _arrival(program, trades) is not None
 
 
 def _arrival(program: Program, trades: int) -> Array | None:
-    """The best weights within all limits that so many trades like this one can reach; None where none are.
+    """Weights within all limits that so many trades like this one can reach; None where none are found.
 
-    None as well where Newton does not find them: then more trades are thought to be needed.
+    The best ones; where Newton does not find those, the ones that are furthest within a cap.
     """
     together = trades * (1.0 + WHOLE)
-    try:
-        answer = dual.solve_cold(
-            replace(program, turnover=together * program.turnover, trade=together * program.trade)
-        )
-    except FAULTS:
-        return None
-    return answer.weights if answer.converged else None
+    many = replace(program, turnover=together * program.turnover, trade=together * program.trade)
+    caps = _caps(program)
+    for asked in (many, *(_least_of(many, pull) for _, _, pull in caps)):
+        try:
+            answer = dual.solve_cold(asked)
+        except Infeasible:
+            return None
+        except FAULTS:
+            continue
+        if answer.converged and all(measure(program, answer.weights) <= cap for cap, measure, _ in caps):
+            return answer.weights
+    return None
+
+
+def _caps(program: Program) -> list[tuple[float, Callable[[Program, Array], float], Array]]:
+    """The caps there are, what they are on, and the mean with which :func:`_least_of` makes that least."""
+    tracked = root_terms(program, program.benchmark).marginal
+    caps = (
+        (program.volatility, volatility, np.zeros_like(tracked)),
+        (program.tracking, tracking_error, tracked),
+    )
+    return [(cap, measure, pull) for cap, measure, pull in caps if math.isfinite(cap)]
+
+
+def _least_of(program: Program, pull: Array) -> Program:
+    """min w'Sigma w / 2 - pull'w within the same limits but for the caps."""
+    return replace(dual.minimum_variance(program), mean=pull)
 
 
 def _straight(program: Program, trades: int) -> Array | None:
@@ -258,18 +274,12 @@ def widened(program: Program, weights: Array) -> Program:
 
 def _within(program: Program, wide: Program, settings: SolverSettings) -> Solution | None:
     """The answer within the limits as widened; None where they still contradict each other, or on a fault."""
-    nothing = np.zeros(len(program.assets))
-    caps = (
-        (program.volatility, volatility, nothing),
-        (program.tracking, tracking_error, root_terms(program, program.benchmark).marginal),
-    )
     try:
-        for cap, measure, pull in caps:
-            if math.isfinite(cap):
-                calm = solve(replace(dual.minimum_variance(wide), mean=pull), settings)
-                if measure(program, calm.weights) > cap:
-                    # its shadow prices are those of the variance, not of the objective
-                    return _agreed(replace(calm, multipliers={}, objective=objective(program, calm.weights)))
+        for cap, measure, pull in _caps(program):
+            calm = solve(_least_of(wide, pull), settings)
+            if measure(program, calm.weights) > cap:
+                # its shadow prices are those of the variance, not of the objective
+                return _agreed(replace(calm, multipliers={}, objective=objective(program, calm.weights)))
         return _agreed(solve(wide, settings))
     except FAULTS:
         return None

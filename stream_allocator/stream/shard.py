@@ -25,6 +25,7 @@ from stream_allocator.topology import Topology
 
 __all__ = ["Outgoing", "Shard"]
 
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A record to produce, on the partition number of its input."""
