@@ -87,6 +87,11 @@ def test_without_moments_no_mode_trades(mode):
     assert {a.mode for a, _ in found["then"]} == {mode}
 
 
+def test_a_covariance_that_cannot_be_computed_calls_for_no_decision():
+    found = run(SPOILT["no covariance"][0], schedule={"every": 1000, "drift_wait": 1, "drift_band": 2.0})
+    assert found["then"] == []
+
+
 def test_without_moments_broken_limits_still_come_back():
     jump = worlds.position(34, 0, [900.0, 100.0, 0.0, 0.0])
     found = run(SPOILT["NaN covariance"][0], extra=[(35, jump)], turnover={"capacity": 5.0})

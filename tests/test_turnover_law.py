@@ -122,7 +122,7 @@ def worst_excess(spent, capacity, refill_per_year, start):
 
 
 @given(streams, st.integers(0, 1000), st.sampled_from([0.0, 0.05]))
-@settings(max_examples=40)
+@settings(max_examples=24)
 def test_no_stretch_of_any_stream_trades_more_than_its_budget(stream, seed, minimum):
     published = play(stream, seed, limits={"upper": 0.6, "lower": -0.2, "minimum_trade": minimum})
     for rung in sorted({a.rung for a in published}):

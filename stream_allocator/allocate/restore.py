@@ -113,7 +113,7 @@ def restore(
             return broken <= REPORTED
         return broken <= before + ROUNDING and _reaches(replace(program, current=weights), trades - 1)
 
-    least = _least(program, trades - 1)
+    least = _least(program, 0)
     sure = least if least is not None and on_time(least) else _straight(program, trades)
     if sure is None:
         return None
@@ -185,7 +185,9 @@ def _arrival(program: Program, trades: int) -> Array | None:
             return None
         except FAULTS:
             continue
-        if answer.converged and all(measure(program, answer.weights) <= cap for cap, measure, _ in caps):
+        if answer.converged and all(
+            measure(program, answer.weights) <= cap + ROUNDING for cap, measure, _ in caps
+        ):
             return answer.weights
     return None
 

@@ -57,7 +57,7 @@ def test_every_path_keeps_to_turnover_and_liquidity_and_breaks_no_more_than_befo
     assert trade.sum() <= p.turnover + 1e-12
     assert (trade <= p.trade + 1e-12).all()
     assert total_violation(p, w) <= total_violation(p, p.current) + 1e-12
-    linear = ("lower", "upper", "cash", "group")
+    linear = ("lower", "upper", "exit", "active", "cash", "group", "gross")
     if not any(x > 1e-12 and name.startswith(linear) for name, x in violations(p, p.current).items()):
         assert not any(x > 1e-12 and name.startswith(linear) for name, x in violations(p, w).items())
     if force:

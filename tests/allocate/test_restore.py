@@ -90,7 +90,7 @@ def cone_can_hold(p, trades):
 
 
 @given(st.sampled_from(KINDS), st.integers(0, 400))
-@settings(max_examples=40)
+@settings(max_examples=26)
 def test_linear_limits_are_met_in_the_fewest_bars_that_trades_permit(kind, seed):
     p = broken_programme(kind, seed)
     fewest = next((bars for bars in range(1, MOST + 1) if can_hold(p, bars)), None)
@@ -134,7 +134,7 @@ def paths_of_two(p, seed):
     st.sampled_from(["outside_the_box", "everything_binds", "plain", "overlapping_groups", "gross"]),
     st.integers(0, 300),
 )
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_of_all_trades_that_are_on_time_none_breaks_less(kind, seed):
     p = broken_programme(kind, seed)
     x = fewest_trades(p)
@@ -146,6 +146,43 @@ def test_of_all_trades_that_are_on_time_none_breaks_less(kind, seed):
     assert total <= least_violation(p, after=1)[0] + 1e-9
     for w in paths_of_two(p, seed):
         assert total_violation(p, w) >= total - 1e-8
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "capped"),
+    [("market_neutral", 20, False), ("no_own_variance", 40, True), ("gelbrich_capped", 41, True)],
+)
+def test_the_objective_is_followed_only_as_far_as_time_permits(kind, seed, capped):
+    p = broken_programme(kind, seed, capped)
+    found = restore(p)
+    assert found.trades > 1
+    assert found.solution.multipliers == {}  # between two answers: the prices are those of neither
+    can = cone_can_hold if capped else can_hold
+    assert can(replace(p, current=found.weights), found.trades - 1)
+    assert not can(p, found.trades - 1)
+    assert bars_until_nothing_is_broken(p, MOST) == found.trades
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("tracking", 2), ("gelbrich_capped", 0)])
+def test_where_the_least_linear_violation_would_raise_risk_the_straight_way_is_taken(kind, seed):
+    p = broken_programme(kind, seed, capped=True)
+    trades = restore(p).trades
+    least = replace(p, current=least_violation(p, after=trades - 1)[1])
+    late = not cone_can_hold(least, trades - 1)
+    assert late or total_violation(p, least.current) > total_violation(p, p.current)
+    assert bars_until_nothing_is_broken(p, MOST) == trades
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [("outside_the_box", 8), ("two_equal_assets", 14), ("market_neutral", 25), ("everything_binds", 40)],
+)
+def test_where_greed_is_late_the_trade_breaks_as_little_as_one_on_time_can(kind, seed):
+    p = broken_programme(kind, seed)
+    found = restore(p)
+    least, weights, _ = least_violation(p, after=found.trades - 1)
+    assert can_hold(replace(p, current=weights), found.trades - 1)
+    assert total_violation(p, found.weights) == pytest.approx(least, abs=1e-9)
 
 
 def test_greed_for_the_least_violation_alone_would_be_late():
