@@ -113,7 +113,7 @@ def restore(
             return broken <= REPORTED
         return broken <= before + ROUNDING and _reaches(replace(program, current=weights), trades - 1)
 
-    least = _least(program, 0)
+    least = _least(program, trades - 1)
     sure = least if least is not None and on_time(least) else _straight(program, trades)
     if sure is None:
         return None
