@@ -26,6 +26,8 @@ __all__ = ["Solution", "solve"]
 
 # OSQP and Newton agree where their objectives differ by no more than this, relative to the terms' sizes.
 AGREEMENT = 1e-5
+# OSQP's answer may break limits by this: beyond it, what it gains is no evidence.
+BROKEN = 1e-3
 # A portfolio with less than this of a typical asset's volatility is all cash: the majorants touch here.
 DUST = 1e-3
 
@@ -145,12 +147,14 @@ def _agree(program: Program, newton: dual.NewtonAnswer, theirs: Array) -> bool:
     still = root_terms(program, ours).sigma == 0.0  # all cash: OSQP only comes near the kink
     scale = max(objective_scale(program, ours), objective_scale(program, theirs))
     broken = violations(program, theirs)
+    if max(broken.values(), default=0.0) > BROKEN:
+        return False
     allowance = (1.0 if still else AGREEMENT) * scale
     allowance += sum(newton.multipliers.get(name, 0.0) * excess for name, excess in broken.items())
     return abs(objective(program, theirs) - objective(program, ours)) <= max(allowance, 1e-12)
 
 
 def _typical_volatility(program: Program) -> float:
-    """Of an asset of this programme."""
+    """Of an asset of this programme; not 0, where no asset has any."""
     sigma = covariance(program)
-    return math.sqrt(max(float(np.trace(sigma)) / len(sigma), 1e-300))
+    return max(math.sqrt(float(np.trace(sigma)) / len(sigma)), 1e-12)

@@ -8,9 +8,10 @@ from cone import solve_cone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programmes import KINDS, programme
+from test_restore import broken_programme
 
-from stream_allocator.allocate import Group, Infeasible, certificate, objective, volatility
-from stream_allocator.allocate.dual import NewtonSolver, solve_cold
+from stream_allocator.allocate import Group, Infeasible, certificate, decide, objective, volatility
+from stream_allocator.allocate.dual import NewtonSolver, minimum_variance, solve_cold
 from stream_allocator.allocate.robust import tracking_error
 
 # An objective whose terms are this small is all cash.
@@ -211,3 +212,30 @@ def test_without_risky_assets_the_mean_decides_within_the_limits(n):
     p = free(n, 1, factors=np.zeros((n, 0)), idiosyncratic=np.zeros(n), radius=0.0, upper=np.full(n, 0.5 / n))
     p = replace(p, mean=np.abs(p.mean) + 0.01, lower=np.zeros(n), cash_lower=0.0)
     np.testing.assert_array_equal(solve_cold(p).weights, p.upper)
+
+
+@pytest.mark.parametrize("radius", [0.0, 1e-3])
+@pytest.mark.parametrize("cost", [0.0, 0.05])
+@pytest.mark.parametrize("mean", [(0.0, 0.0, 0.0, 0.0), (0.05, 0.05, 0.05, 0.05), (0.1, 0.2, 0.1, -0.1)])
+def test_assets_without_any_variance_are_decided_and_proven(mean, cost, radius):
+    """As after bars of stuck prices: what is left is linear, and so is the choice among equals."""
+    n = len(mean)
+    p = programme("plain", 1, n=n, turnover=0.3, volatility=0.2, cash_upper=1.0, mean_ambiguity=0.5)
+    p = replace(
+        p, mean=np.array(mean), factors=np.zeros((n, 1)), idiosyncratic=np.zeros(n), radius=radius,
+        current=np.full(n, 0.2), linear_cost=np.full(n, cost), quadratic_cost=np.zeros(n),
+        trade=np.full(n, 0.2), upper=np.full(n, 0.5),
+    )  # fmt: skip
+    first, second = decide(p), decide(p)
+    assert first.rung == "robust", first.reason
+    assert first.weights.tobytes() == second.weights.tobytes()
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("plain", 82), ("gelbrich_capped", 41)])
+def test_a_cap_that_no_asset_moves_for_at_one_price_is_met_at_another(kind, seed):
+    """The price jumps to where every asset stands at an end, and has to come back from there."""
+    p = broken_programme(kind, seed, capped=True)
+    p = replace(p, turnover=2.0 * p.turnover, trade=2.0 * p.trade)
+    least = volatility(p, solve_cold(minimum_variance(p)).weights)
+    assert least < p.volatility < volatility(p, p.current)
+    assert solve_cold(p).converged

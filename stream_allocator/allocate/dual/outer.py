@@ -117,6 +117,9 @@ def solve_program(
     for f in range(kf):
         variance += y[f]
     variance = max(variance / n, 1e-300)
+    steepest = 1e-9  # of what is not risk: without variance it says how much curvature is little
+    for i in range(n):
+        steepest = max(steepest, abs(mean[i]), cost[i])
     typical = math.sqrt(variance)
     marginal = work[0, :n]  # Sigma w
     away = work[1, :n]  # Sigma (w - benchmark)
@@ -188,8 +191,9 @@ def solve_program(
             flattest = min(flattest, h[i])
             b[i] = mean[i] + 2.0 * quadratic[i] * w0[i] + chi * pulled[i]
         rho = 0.0
-        if flattest <= 0.1 * PROXIMAL * a * variance:
-            rho = PROXIMAL * a * variance
+        typical_curvature = a * variance if a * variance > 1e-9 * steepest else steepest
+        if flattest <= 0.1 * PROXIMAL * typical_curvature:
+            rho = PROXIMAL * typical_curvature
             for i in range(n):
                 h[i] += rho
                 b[i] += rho * center[i]

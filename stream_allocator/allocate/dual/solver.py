@@ -15,7 +15,6 @@ from stream_allocator.allocate.dual.problem import (
     CROSSED,
     GROSS,
     INFEASIBLE,
-    ITERATIONS,
     LONG,
     NET,
     OPTIMAL,
@@ -172,8 +171,9 @@ class NewtonSolver:
             row_lower, row_upper, eta, weights, touch, self._warm, report, self._ray, *self._scratch,
         )  # fmt: skip
         objective, gap, scale, violation = report[8:].tolist()
-        # the proof holds whatever the solver says of itself
-        converged = status in (OPTIMAL, ITERATIONS) and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
+        # the proof holds whatever the solver says of itself, if there are weights at all
+        answered = status not in (INFEASIBLE, CROSSED, BAD_INPUT)
+        converged = answered and violation <= PRIMAL and gap <= GAP * max(scale, GAP)
         self._warm = converged
         if converged:
             self._eta, self._weights, self._touch = eta, weights, touch
@@ -184,7 +184,8 @@ class NewtonSolver:
 
     def _otherwise(self, program: Program, answer: NewtonAnswer) -> NewtonAnswer:
         """Why there is no answer: the limits contradict each other, or the portfolio vanishes, or neither."""
-        if answer.violation <= NEARLY and answer.gap <= GAP * max(answer.scale, GAP):
+        good = answer.violation <= NEARLY and answer.gap <= GAP * max(answer.scale, GAP)
+        if good and np.isfinite(answer.weights).all():
             mended = _mended(program, answer)
             if mended is not None:
                 return mended

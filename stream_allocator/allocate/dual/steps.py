@@ -59,8 +59,10 @@ def next_multiplier(
         else:
             greatest[which] = min(greatest[which], now)
     guess = now + step
-    if flat or (guess < 0.0 and over):
+    if over and (flat or guess < 0.0):
         guess = max(4.0 * now, unit)
+    elif flat:  # no asset moves at this price: back to where some do
+        guess = 0.25 * now
     if bracketed:
         if greatest[which] < np.inf:
             if guess <= 0.0 and least[which] < 0.0:
