@@ -1,6 +1,6 @@
 """From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,7 @@ def build_program(
         holding = policy.limits.exit_days * trade
         # a weight that must be held cannot ask for more than can be left in time
         lower, upper = np.minimum(lower, holding), np.maximum(upper, -holding)
+    trade[market.silent(policy.schedule.stale_bars)] = 0.0  # what does not report cannot be traded
     budget = policy.budgets[view.segment.label]
     gelbrich = policy.uncertainty.form == "gelbrich"
     benchmark = policy.limits.benchmark
@@ -168,6 +169,8 @@ def decide(
     """
     cap = book.policy.budgets[view.segment.label].turnover
     program, unusable = build_program(context.universe, market, view, book, book.granted(trigger, cap))
+    stale = book.policy.schedule.stale_bars
+    silent = [a for a, x in zip(program.assets, market.silent(stale), strict=True) if x]
     book.control_pending = False
     paths: list[tuple[Rung | None, bool]] = [(None, book.mode == "active")]
     if book.mode == "baseline":
@@ -176,6 +179,9 @@ def decide(
     for force, executable in paths:
         evidence = view.effective_sample_size
         found = answer(program, book.policy, market.samples, evidence, force, unusable)
+        if silent:
+            said = f"{found.decision.reason}; not traded, silent for {stale} bars: {', '.join(silent)}"
+            found = replace(found, decision=replace(found.decision, reason=said))
         if executable:
             book.executed(found.weights, float(np.abs(found.weights - program.current).sum()))
         record = publish(context, view, book, found, trigger, executable)

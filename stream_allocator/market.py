@@ -188,6 +188,12 @@ class Market:
         typical = np.divide(total, seen.sum(axis=0), out=np.zeros(rows.shape[1]), where=seen.any(axis=0))
         return np.where(seen, rows, typical)
 
+    def silent(self, bars: int) -> NDArray[np.bool_]:
+        """Assets without a return in all of the last ``bars``, shape (n,); none before there are so many."""
+        rows = self._window.latest()[:bars]
+        quiet: NDArray[np.bool_] = ~np.isfinite(rows).any(axis=0) & (len(rows) == bars)
+        return quiet
+
     def average_volume(self) -> Array:
         """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
         known = self._volume_weight > 0

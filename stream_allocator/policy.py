@@ -145,6 +145,9 @@ class SchedulePolicy(Section):
     valid_seconds: Annotated[
         float, Field(gt=0, description="event time for which a decision may be executed")
     ] = 5 * 86400
+    stale_bars: Annotated[
+        int, Field(ge=1, description="bars without a return after which an asset is not traded")
+    ] = 5
 
 
 class TurnoverPolicy(Section):

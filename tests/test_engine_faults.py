@@ -219,3 +219,50 @@ def test_without_highs_broken_limits_are_left_to_the_baseline():
     broken = next(a for a, _ in found["then"] if a.rung != "robust")
     assert broken.rung == "baseline"
     assert "restore failed: RuntimeError: no linear programme" in broken.reason
+
+
+# -- stale data ------------------------------------------------------------------------------------
+
+
+def quiet(first, last, *, asset=1, seed=0, extra=(), **sections):
+    """80 bars in which one asset does not report from ``first`` to ``last``: decisions by bar."""
+    machine = worlds.engine(**({"schedule": {"every": 1}, "turnover": {"capacity": 5.0}} | sections))
+    found = {}
+    for i, x in enumerate(worlds.returns(80, seed=seed)):
+        x = x.copy()
+        if first <= i <= last:
+            x[asset] = np.nan
+        outputs = []
+        for number, event in enumerate([*(e for at, e in extra if at == i), worlds.tick(i, x)]):
+            outputs += machine.apply(event, i + number)
+        for pair in decisions(outputs):
+            found[i] = pair
+    return found
+
+
+def test_an_asset_that_is_silent_for_long_is_not_traded_until_it_reports():
+    wild = {"regime": {"reference_half_life": 5.0}, "costs": {"linear_bps": 0.1}}
+    found = quiet(40, 59, **wild)
+    assert len(found) > 40
+    traded = {i: abs(a.weights[1].trade) for i, (a, _) in found.items()}
+    for i, (allocation, evidence) in found.items():
+        stale = 44 <= i <= 59  # the fifth bar in a row
+        assert ("not traded, silent for 5 bars: BBB" in allocation.reason) == stale
+        assert (evidence.trade[1] == 0.0) == stale
+        if stale:
+            assert traded[i] == 0.0
+    assert max(x for i, x in traded.items() if i < 44 or i > 59) > 0.0
+    assert {a.rung for a, _ in found.values()} == {"robust"}
+
+
+def test_a_stale_asset_that_breaks_its_limit_is_left_and_the_others_are_restored():
+    jump = worlds.position(49, 0, [600.0, 400.0, 0.0, 0.0])
+    bounds = {"upper": 0.5, "assets": {"BBB": {"upper": 0.3}}}
+    found = quiet(40, 70, extra=[(50, jump)], limits=bounds)
+    allocation, _ = found[50]
+    assert allocation.rung == "restore"
+    assert "left broken: upper[BBB]" in allocation.reason
+    assert "silent for 5 bars: BBB" in allocation.reason
+    assert allocation.weights[1].trade == 0.0
+    assert allocation.weights[0].target <= 0.5 + 1e-12
+    assert found[75][0].weights[1].target <= 0.3 + 1e-12

@@ -1,4 +1,4 @@
-"""The growth allocator through the Engine: proven from two records, inside every limit, and with a way down."""
+"""The growth allocator through the Engine: proven from two records, inside every limit."""
 
 from dataclasses import fields, replace
 
