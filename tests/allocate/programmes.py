@@ -203,3 +203,16 @@ def _groups(
         wide = rng.uniform(0.02, 0.2, 2)
         found.append(Group(f"g{j}", members, max(0.0, held - wide[0]), held + wide[1]))
     return tuple(found)
+
+
+def broken_programme(kind: str, seed: int, capped: bool = False) -> Program:
+    """Holdings some way outside their limits, and not much turnover or liquidity to bring them back."""
+    p = programme(kind, seed)
+    n, rng = len(p.assets), np.random.default_rng([seed, 5])
+    p = replace(
+        p,
+        current=p.current * rng.uniform(0.6, 1.5) + rng.normal(size=n) * rng.choice([0.02, 0.1]),
+        turnover=float(rng.choice([0.08, 0.2, 0.5])),
+        trade=rng.choice([0.02, 0.05, 0.2, np.inf], n),
+    )
+    return p if capped else replace(p, volatility=np.inf, tracking=np.inf)

@@ -7,8 +7,7 @@ import pytest
 from cone import solve_cone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programmes import KINDS, programme
-from test_restore import broken_programme
+from programmes import KINDS, broken_programme, programme
 
 from stream_allocator.allocate import Group, Infeasible, certificate, decide, objective, volatility
 from stream_allocator.allocate.dual import NewtonSolver, minimum_variance, solve_cold

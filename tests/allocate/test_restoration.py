@@ -7,26 +7,13 @@ import pytest
 from cone import solve_cone
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from programmes import KINDS, programme
+from programmes import KINDS, broken_programme, programme
 from scipy.optimize import linprog
 
 from stream_allocator.allocate import Group, decide, restore, total_violation, violations, volatility
 from stream_allocator.allocate.feasibility import fewest_trades, least_violation
 
 MOST = 9
-
-
-def broken_programme(kind, seed, capped=False):
-    """Holdings some way outside their limits, and not much turnover or liquidity to bring them back."""
-    p = programme(kind, seed)
-    n, rng = len(p.assets), np.random.default_rng([seed, 5])
-    p = replace(
-        p,
-        current=p.current * rng.uniform(0.6, 1.5) + rng.normal(size=n) * rng.choice([0.02, 0.1]),
-        turnover=float(rng.choice([0.08, 0.2, 0.5])),
-        trade=rng.choice([0.02, 0.05, 0.2, np.inf], n),
-    )
-    return p if capped else replace(p, volatility=np.inf, tracking=np.inf)
 
 
 def can_hold(p, trades):
