@@ -191,8 +191,8 @@ class Market:
     def silent(self, bars: int) -> NDArray[np.bool_]:
         """Assets without a return in all of the last ``bars``, shape (n,); none before there are so many."""
         rows = self._window.latest()[:bars]
-        quiet: NDArray[np.bool_] = ~np.isfinite(rows).any(axis=0) & (len(rows) == bars)
-        return quiet
+        seen: NDArray[np.bool_] = np.isfinite(rows).any(axis=0)
+        return ~seen if len(rows) == bars else np.zeros_like(seen)
 
     def average_volume(self) -> Array:
         """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
