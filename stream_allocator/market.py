@@ -191,8 +191,9 @@ class Market:
     def silent(self, bars: int) -> NDArray[np.bool_]:
         """Assets without a return in all of the last ``bars``, shape (n,); none before there are so many."""
         rows = self._window.latest()[:bars]
-        seen: NDArray[np.bool_] = np.isfinite(rows).any(axis=0)
-        return ~seen if len(rows) == bars else np.zeros_like(seen)
+        if len(rows) < bars:
+            return np.zeros(rows.shape[1], dtype=np.bool_)
+        return np.asarray(np.isfinite(rows).sum(axis=0) == 0)
 
     def average_volume(self) -> Array:
         """Average traded value of a bar, shape (n,); NaN where none was ever reported."""
