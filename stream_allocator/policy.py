@@ -319,6 +319,12 @@ class Policy(Section):
         missing = [x for x in ("calm", "normal", "stressed", "transition") if x not in self.budgets]
         if missing:
             raise ValueError(f"budgets must name every regime label; missing: {', '.join(missing)}")
+        window, kept, least = self.growth.window, self.regime.max_run, self.growth.minimum_bars
+        if self.allocator == "growth" and not least <= window <= kept:
+            raise ValueError(
+                f"growth.window must not be above regime.max_run, which is {kept}, nor below "
+                f"growth.minimum_bars, which is {least}; got {window}"
+            )
         if self.uncertainty.form == "gelbrich":
             open_ended = [label for label, b in self.budgets.items() if not math.isfinite(b.volatility)]
             if open_ended:

@@ -18,6 +18,12 @@ from stream_allocator.verify import verify
 GROWTH = {"allocator": "growth", "growth": {"budget": 0.02, "window": 60, "minimum_bars": 30}}
 
 
+@pytest.mark.parametrize("growth", [{"window": 65}, {"window": 60, "minimum_bars": 61}])
+def test_more_samples_than_are_kept_and_fewer_than_are_needed_are_refused(growth):
+    with pytest.raises(ValueError, match=r"growth\.window must not be above regime\.max_run"):
+        worlds.policy(allocator="growth", growth=growth)
+
+
 def run(bars=80, **sections):
     x = worlds.returns(bars, seed=3)
     volumes = (400_000.0, 500_000.0, 600_000.0, 300_000.0)
