@@ -9,7 +9,7 @@ from benchmarks.allocators.cases import PATHOLOGICAL, RANDOM, cases
 from benchmarks.allocators.comparison import Reference, ask, judge, reference
 from benchmarks.allocators.cone import ConeForm
 from benchmarks.allocators.factor_form import FactorForm
-from benchmarks.allocators.libraries import LIBRARIES, installed, quiet
+from benchmarks.allocators.libraries import LIBRARIES, quiet
 from benchmarks.allocators.programmes import KINDS, drifting, random_programme
 from benchmarks.allocators.solvers import osqp_run, piqp_run
 from benchmarks.allocators.speed import confirm, measure
@@ -54,9 +54,9 @@ def test_there_are_200_and_50_cases():
     assert sum(case.feasible for case in cases(0, 50, seed=0)) == 35
 
 
+@pytest.mark.peer("piqp")
 @pytest.mark.parametrize("polish", [False, True])
 def test_osqp_and_piqp_solve_the_programme_that_we_solve(polish):
-    pytest.importorskip("piqp")
     programs = drifting("plain", 40, 5, seed=2)
     best = [NewtonSolver().solve(program).objective for program in programs]
     for run in (osqp_run(programs, polish), piqp_run(programs)):
@@ -117,11 +117,11 @@ def test_an_exception_is_a_refusal_and_is_named():
     assert score.refusals == {"ArithmeticError": 2}
 
 
-@pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
+@pytest.mark.parametrize(
+    "library", [pytest.param(x, marks=pytest.mark.peer(x.module), id=x.name) for x in LIBRARIES]
+)
 def test_a_library_is_asked_the_same_question(library):
     """What it answers is near our optimum, so what it was told is our programme."""
-    if not installed(library.module):
-        pytest.skip(f"{library.module} is not installed")
     asked = [case for case in CASES if case.feasible and not library.lacks(case.program)]
     assert asked
     for case in asked:
@@ -132,10 +132,9 @@ def test_a_library_is_asked_the_same_question(library):
         assert abs(objective(case.program, weights) - known.best) < 2e-3 * known.scale, case.family
 
 
+@pytest.mark.peer("cvxportfolio")
 def test_cvxportfolio_compiled_once_says_the_same_as_its_live_call():
     library = next(library for library in LIBRARIES if library.module == "cvxportfolio")
-    if not installed(library.module):
-        pytest.skip("cvxportfolio is not installed")
     programs = drifting("plain", 15, 3, seed=5)
     with quiet():
         loop = library.loop(programs)
