@@ -38,13 +38,21 @@ def nearest(program: Program, target: Array) -> Array:
     """
     from stream_allocator.allocate.dual import solve_cold  # compiled code, when it is needed
 
+    return solve_cold(_least_squares(program, target)).weights
+
+
+def _least_squares(program: Program, target: Array) -> Program:
+    """The programme with the same limits whose answer is the nearest to ``target``.
+
+    min |w - target|^2 / 2 in units of a variance, as the caps' prices are; and beside it LITTLE times the
+    variance of w - target, which is 0 at the target as well.
+    """
     n = len(target)
-    # min |w - target|^2 / 2, as (w - w0)^2 / 2 - (target - w0)'w; in units of a variance, as the caps' prices
-    # are; and LITTLE (w - target)'Sigma (w - target) / 2, which is 0 at the target as well
     factors, own = program.factors, program.idiosyncratic
     unit = float(np.einsum("ij,ij->", factors, factors) + own.sum()) / n or 1.0
-    least_squares = replace(
+    return replace(
         program,
+        # |w - target|^2 = |w - w0|^2 - 2 (target - w0)'w + ...
         mean=unit * (target - program.current) + LITTLE * (factors @ (factors.T @ target) + own * target),
         linear_cost=np.zeros(n),
         quadratic_cost=np.full(n, 0.5 * unit),
@@ -53,4 +61,3 @@ def nearest(program: Program, target: Array) -> Array:
         mean_ambiguity=0.0,
         deviation_aversion=0.0,
     )
-    return solve_cold(least_squares).weights

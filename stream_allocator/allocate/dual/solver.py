@@ -35,8 +35,6 @@ __all__ = ["NewtonAnswer", "NewtonSolver", "minimum_variance", "solve_cold"]
 PRIMAL, GAP = 1e-12, 1e-9
 # The least volatility is above the cap where it is by this much, relatively.
 ABOVE = 1e-9
-# An answer that breaks limits by no more than this is moved to the nearest weights that break none.
-NEARLY = 1e-9
 # All cash is taken where it is proven best to this, relative to the terms' sizes.
 CASH = 1e-9
 
@@ -184,11 +182,6 @@ class NewtonSolver:
 
     def _otherwise(self, program: Program, answer: NewtonAnswer) -> NewtonAnswer:
         """Why there is no answer: the limits contradict each other, or the portfolio vanishes, or neither."""
-        good = answer.violation <= NEARLY and answer.gap <= GAP * max(answer.scale, GAP)
-        if good and np.isfinite(answer.weights).all():
-            mended = _mended(program, answer)
-            if mended is not None:
-                return mended
         if answer.status == "vanishing" or _may_be_cash(program):
             cash = _all_cash(program, answer)
             if cash is not None:
@@ -263,34 +256,6 @@ def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]
         upper=np.array([0.0, 0.0, 0.0, *(g[3] for g in groups)]),
     )
     return rows, tuple(names)
-
-
-def _mended(program: Program, answer: NewtonAnswer) -> NewtonAnswer | None:
-    """The nearest weights inside every limit with the same prices, if these prove them best.
-
-    Equal assets without variance of their own leave rounding that a programme with curvature does not have.
-    """
-    n = len(program.assets)
-    squares = replace(
-        program,
-        mean=answer.weights,
-        factors=np.zeros((n, 0)),
-        idiosyncratic=np.ones(n),
-        linear_cost=np.zeros(n),
-        quadratic_cost=np.zeros(n),
-        risk_aversion=1.0,
-        radius=0.0,
-        mean_ambiguity=0.0,
-        deviation_aversion=0.0,
-    )
-    nearest = NewtonSolver()._run(squares)
-    found = replace(answer, weights=nearest.weights)
-    shown = certificate(program, found.weights, found.multipliers)
-    if not (shown.primal <= PRIMAL and shown.gap <= GAP * max(answer.scale, GAP)):
-        return None
-    return replace(
-        found, converged=True, violation=shown.primal, gap=shown.gap, objective=shown.objective,
-    )  # fmt: skip
 
 
 def _variances(program: Program) -> Array:
