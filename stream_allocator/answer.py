@@ -31,16 +31,12 @@ from stream_allocator.allocate.growth.proof import (
     majorant,
 )
 from stream_allocator.events import GrowthEvidence, Rung, SolverReport
-from stream_allocator.evidence import growth_evidence
+from stream_allocator.evidence import BASELINE, GROWTH, ROBUST, growth_evidence
 from stream_allocator.policy import Policy
 
-__all__ = ["BASELINE", "GROWTH", "ROBUST", "Ambiguity", "Answer", "answer", "of_ladder"]
+__all__ = ["Ambiguity", "Answer", "answer", "of_ladder"]
 
 Array = NDArray[np.float64]
-
-ROBUST = "robust-v4"
-GROWTH = "growth-v1"
-BASELINE = "baseline-v1"
 
 # How far growth may be from the best, log growth of a bar: what the linear programmes are asked for, and
 # twice that where caps are met by the nearest weights.
@@ -213,13 +209,12 @@ def _grow(program: Program, policy: Policy, samples: Array, effective_sample_siz
         return str(error)
     weights, year = found.weights, problem.bars_per_year
     multipliers = {name: price * year for name, price in found.multipliers.items()}
-    proof = growth_certificate(problem, weights, found.proof, multipliers)
+    above = majorant(problem, found.proof)
+    proof = growth_certificate(problem, weights, above, multipliers)
     most = TOLERANCE * year
     if not (proof.primal <= PRIMAL and proof.gap <= most):
         return f"{found.status}, gap {proof.gap:.1e} a year of {most:.1e}, primal {proof.primal:.1e}"
-    multipliers |= shadow_prices(
-        linear_program(problem, majorant(problem, found.proof)), weights, multipliers
-    )
+    multipliers |= shadow_prices(linear_program(problem, above), weights, multipliers)
     said = f"growth within {proof.gap:.1e} a year of the best"
     return Answer(
         allocator=GROWTH,

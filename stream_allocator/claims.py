@@ -30,15 +30,12 @@ from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.terms import objective_terms
 from stream_allocator.codec import digest
 from stream_allocator.events import Allocation, Evidence, GrowthEvidence, Rung
-from stream_allocator.evidence import decision_id, growth_of, program_of
+from stream_allocator.evidence import GROWTH, decision_id, growth_of, program_of
 
 __all__ = ["Case", "Check", "by_itself", "named", "of_rung", "usable"]
 
 # Published against recomputed prices, slopes and products: a few roundings of float64.
 ROUNDING = 1e-9
-
-#: What growth decisions are tagged with.
-GROWTH = "growth-v1"
 
 _OF_ONE_ASSET = ("box_lower", "box_upper", "liquidity", "minimum_trade", "exit", "active")
 
@@ -187,7 +184,8 @@ def _growth_case(
     a: Allocation, growth: GrowthEvidence, program: Program, weights: Array, prices: dict[str, float]
 ) -> Case:
     problem, shown = growth_of(growth, program)
-    proof = growth_certificate(problem, weights, shown, prices)
+    above = majorant(problem, shown)
+    proof = growth_certificate(problem, weights, above, prices)
     penalty = growth_penalty(problem, weights)
     return Case(
         a,
@@ -200,7 +198,7 @@ def _growth_case(
         a.certificate.gap + ROUNDING,
         ROUNDING,
         {"radius": problem.radius, "penalty": penalty},
-        linear_program(problem, majorant(problem, shown)),
+        linear_program(problem, above),
     )
 
 

@@ -67,7 +67,12 @@ def usable_moments(market: Market, view: MarketView, policy: Policy) -> Moments:
 
 
 def build_program(
-    universe: Universe, market: Market, view: MarketView, book: Book, granted: float
+    universe: Universe,
+    market: Market,
+    view: MarketView,
+    book: Book,
+    granted: float,
+    silent: NDArray[np.bool_],
 ) -> tuple[Program, str | None]:
     """The numbers of one decision, all annual; see :class:`stream_allocator.allocate.Program`.
 
@@ -96,7 +101,7 @@ def build_program(
         holding = policy.limits.exit_days * trade
         # a weight that must be held cannot ask for more than can be left in time
         lower, upper = np.minimum(lower, holding), np.maximum(upper, -holding)
-    trade[market.silent(policy.schedule.stale_bars)] = 0.0  # what does not report cannot be traded
+    trade[silent] = 0.0  # what does not report cannot be traded
     budget = policy.budgets[view.segment.label]
     gelbrich = policy.uncertainty.form == "gelbrich"
     benchmark = policy.limits.benchmark
@@ -168,9 +173,11 @@ def decide(
     comes first and the executable baseline after it.
     """
     cap = book.policy.budgets[view.segment.label].turnover
-    program, unusable = build_program(context.universe, market, view, book, book.granted(trigger, cap))
     stale = book.policy.schedule.stale_bars
-    silent = [a for a, x in zip(program.assets, market.silent(stale), strict=True) if x]
+    quiet = market.silent(stale)
+    granted = book.granted(trigger, cap)
+    program, unusable = build_program(context.universe, market, view, book, granted, quiet)
+    silent = [a for a, x in zip(program.assets, quiet, strict=True) if x]
     book.control_pending = False
     paths: list[tuple[Rung | None, bool]] = [(None, book.mode == "active")]
     if book.mode == "baseline":

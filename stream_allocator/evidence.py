@@ -14,7 +14,20 @@ from stream_allocator.allocate.growth.proof import GrowthProof
 from stream_allocator.allocate.program import Array, Group, Program, ProgramError
 from stream_allocator.events import Evidence, GrowthEvidence
 
-__all__ = ["decision_id", "evidence_of", "growth_evidence", "growth_of", "or_infinity", "program_of"]
+__all__ = [
+    "BASELINE",
+    "GROWTH",
+    "ROBUST",
+    "decision_id",
+    "evidence_of",
+    "growth_evidence",
+    "growth_of",
+    "or_infinity",
+    "program_of",
+]
+
+#: What an allocation is tagged with: the allocator that decided.
+ROBUST, GROWTH, BASELINE = "robust-v4", "growth-v1", "baseline-v1"
 
 
 def decision_id(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_allocator.events import Allocation, Evidence, LimitState, NamedValue, Weight
+from stream_allocator.evidence import GROWTH
 
 __all__ = ["Section", "sections", "sentences", "structured", "term_name"]
 
@@ -251,7 +252,7 @@ def _price(x: LimitState) -> str:
 
 def _uncertainty(a: Allocation, evidence: Evidence | None) -> list[str]:
     u = a.uncertainty
-    if a.allocator == "growth-v1":
+    if a.allocator == GROWTH:
         return [
             f"Guarding against other returns than the samples costs {_basis_points(u.penalty)} a year of "
             f"growth: the worst case may move {_percent(u.radius, 2)} of return a bar, summed over assets.",
@@ -302,7 +303,7 @@ def _proof(a: Allocation) -> list[str]:
         f"The objective {c.objective:.6f} lies {_tiny(max(c.gap, 0.0))} above a lower bound that no "
         f"portfolio inside the limits can beat.",
     ]
-    if a.allocator == "growth-v1":
+    if a.allocator == GROWTH:
         said.append(
             f"HiGHS solved {_count(s.programmes, 'linear programme')} in {_count(s.iterations, 'pivot')}. "
             f"The objective is minus the worst expected log growth a year over the ball around the samples."

@@ -99,7 +99,11 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
     """
     lagrangian = _lagrangian(program, weights, multipliers)
     lower, upper = lagrangian.lower, lagrangian.upper
-    bound = lagrangian.constant + float(_least(program, lagrangian).sum())
+    kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
+    at = np.stack([lower, *kinks, upper])
+    least = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
+    least += lagrangian.size_price * np.abs(at)
+    bound = lagrangian.constant + float(least.min(axis=0).sum())
     value = objective(program, weights)
     down, up = _slopes(program, weights, lagrangian)
     can_fall = np.where(weights > lower + AT_BOUND, down, 0.0)
@@ -121,21 +125,6 @@ def allowed_gap(program: Program, weights: Array) -> float:
 def passes(program: Program, weights: Array, proof: Certificate) -> bool:
     """Whether a certificate proves enough to publish ``weights`` as the robust answer."""
     return proof.primal <= PRIMAL and proof.gap <= allowed_gap(program, weights)
-
-
-def _separable(program: Program, lagrangian: _Lagrangian, at: Array) -> Array:
-    """Each asset's part of the Lagrangian at weights of shape (..., n)."""
-    found: Array = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
-    found += lagrangian.size_price * np.abs(at)
-    return found
-
-
-def _least(program: Program, lagrangian: _Lagrangian) -> Array:
-    """Each asset's least part of the Lagrangian on its interval: at an end, at w0 or at 0."""
-    lower, upper = lagrangian.lower, lagrangian.upper
-    kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
-    least: Array = _separable(program, lagrangian, np.stack([lower, *kinks, upper])).min(axis=0)
-    return least
 
 
 def reduced_costs(program: Program, weights: Array, multipliers: Mapping[str, float]) -> tuple[Array, Array]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from stream_allocator.allocate.program import Array, Program
+from stream_allocator.allocate.program import Array, Program, other_objective
 
 __all__ = ["nearest"]
 
@@ -50,14 +48,11 @@ def _least_squares(program: Program, target: Array) -> Program:
     n = len(target)
     factors, own = program.factors, program.idiosyncratic
     unit = float(np.einsum("ij,ij->", factors, factors) + own.sum()) / n or 1.0
-    return replace(
+    return other_objective(
         program,
         # |w - target|^2 = |w - w0|^2 - 2 (target - w0)'w + ...
         mean=unit * (target - program.current) + LITTLE * (factors @ (factors.T @ target) + own * target),
         linear_cost=np.zeros(n),
         quadratic_cost=np.full(n, 0.5 * unit),
         risk_aversion=LITTLE,
-        radius=0.0,
-        mean_ambiguity=0.0,
-        deviation_aversion=0.0,
     )

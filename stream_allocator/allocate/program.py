@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Group", "Program", "ProgramError"]
+__all__ = ["Array", "Group", "Program", "ProgramError", "other_objective"]
 
 Array = NDArray[np.float64]
 
@@ -262,3 +262,19 @@ class Program:
                     "groups",
                     f"{group.name}: long and gross must not be negative, got {group.long} and {group.gross}",
                 )
+
+
+def other_objective(
+    program: Program, *, mean: Array, linear_cost: Array, quadratic_cost: Array, risk_aversion: float
+) -> Program:
+    """The programme with the same limits and without ambiguity, and this instead of its objective."""
+    return replace(
+        program,
+        mean=mean,
+        linear_cost=linear_cost,
+        quadratic_cost=quadratic_cost,
+        risk_aversion=risk_aversion,
+        radius=0.0,
+        mean_ambiguity=0.0,
+        deviation_aversion=0.0,
+    )

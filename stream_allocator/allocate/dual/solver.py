@@ -25,7 +25,7 @@ from stream_allocator.allocate.dual.problem import (
 from stream_allocator.allocate.dual.run import REPORT, SCRATCH, run
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import trade_interval
-from stream_allocator.allocate.program import Array, Group, Program
+from stream_allocator.allocate.program import Array, Group, Program, other_objective
 from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
 from stream_allocator.regime.likelihood import row_stride
 
@@ -212,18 +212,10 @@ def solve_cold(program: Program) -> NewtonAnswer:
 def minimum_variance(program: Program) -> Program:
     """The programme with the same limits but for the two caps, and nothing but variance to be minimised."""
     nothing = np.zeros(len(program.assets))
-    return replace(
-        program,
-        mean=nothing,
-        linear_cost=nothing,
-        quadratic_cost=nothing,
-        risk_aversion=1.0,
-        radius=0.0,
-        mean_ambiguity=0.0,
-        deviation_aversion=0.0,
-        volatility=math.inf,
-        tracking=math.inf,
+    variance = other_objective(
+        program, mean=nothing, linear_cost=nothing, quadratic_cost=nothing, risk_aversion=1.0
     )
+    return replace(variance, volatility=math.inf, tracking=math.inf)
 
 
 def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]]:

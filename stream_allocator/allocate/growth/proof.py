@@ -24,7 +24,7 @@ from stream_allocator.allocate.certificate import Certificate, certificate
 from stream_allocator.allocate.growth.moves import Ints
 from stream_allocator.allocate.growth.problem import GrowthProgram
 from stream_allocator.allocate.growth.worst import robust_growth
-from stream_allocator.allocate.program import Array, Program
+from stream_allocator.allocate.program import Array, Program, other_objective
 
 __all__ = ["GrowthProof", "Majorant", "growth_certificate", "growth_penalty", "linear_program", "majorant"]
 
@@ -107,28 +107,25 @@ def majorant(problem: GrowthProgram, proof: GrowthProof) -> Majorant:
 def linear_program(problem: GrowthProgram, above: Majorant) -> Program:
     """Annual: min cost_rate c(v) - slope'v within the limits."""
     program = problem.program
-    return replace(
+    return other_objective(
         program,
         mean=above.slope * problem.bars_per_year,
         linear_cost=above.cost_rate * program.linear_cost,
         quadratic_cost=above.cost_rate * program.quadratic_cost,
         risk_aversion=NO_RISK,
-        radius=0.0,
-        mean_ambiguity=0.0,
-        deviation_aversion=0.0,
     )
 
 
 def growth_certificate(
-    problem: GrowthProgram, weights: Array, proof: GrowthProof, multipliers: Mapping[str, float]
+    problem: GrowthProgram, weights: Array, above: Majorant, multipliers: Mapping[str, float]
 ) -> Certificate:
-    """What a proof shows of some weights, a year; the objective is minus their worst expected log growth.
+    """What a majorant shows of some weights, a year; the objective is minus their worst expected log growth.
 
     Parameters
     ----------
     problem : GrowthProgram
     weights : (n,) array
-    proof : GrowthProof
+    above : Majorant
     multipliers : mapping of str to float
         Shadow prices of the limits on sums by name, growth a year.
 
@@ -138,7 +135,6 @@ def growth_certificate(
         ``bound`` is minus the most that any weights inside the limits could grow, and ``gap`` how much that
         is above these weights' own.
     """
-    above = majorant(problem, proof)
     linear = certificate(linear_program(problem, above), weights, multipliers)
     value = -robust_growth(problem, weights).value * problem.bars_per_year
     bound = linear.bound - above.constant * problem.bars_per_year
