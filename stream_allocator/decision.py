@@ -207,6 +207,7 @@ def publish(
 ) -> tuple[Evidence, Allocation]:
     """The two records of one decision."""
     policy, program, decision, proof = book.policy, found.program, found.decision, found.proof
+    one_ball = found.growth is not None or policy.uncertainty.form == "gelbrich"
     name = decision_id(
         context.universe.name,
         book.name,
@@ -254,7 +255,8 @@ def publish(
             effective_sample_size=view.effective_sample_size,
             budget=policy.growth.budget if found.growth is not None else policy.uncertainty.budget,
             penalty=found.ambiguity.penalty,
-            mean_share=policy.uncertainty.mean_share,
+            # one ball is not split: that of the Gelbrich form, and that of growth
+            mean_share=0.0 if one_ball else policy.uncertainty.mean_share,
             mean_penalty=found.ambiguity.mean_penalty,
             covariance_penalty=found.ambiguity.covariance_penalty,
         ),

@@ -108,6 +108,7 @@ def test_the_gelbrich_form_verifies_too():
         assert allocation.rung == "robust", allocation.reason
         assert evidence.deviation_aversion > 0.0
         assert evidence.mean_ambiguity == 0.0
+        assert (allocation.uncertainty.budget, allocation.uncertainty.mean_share) == (1.0, 0.0)
         assert verify(allocation, evidence).passed
 
 
