@@ -44,7 +44,7 @@ image:  ## the service's container image
 	docker build -t stream-allocator:0.1.0 .
 
 kafka: $(READY)  ## a Kafka broker for this machine, until interrupted
-	$(BIN)/python tests/broker.py serve
+	$(BIN)/python -m benchmarks.brokers serve
 
 # uv is a tool of this target alone, so it has a place of its own under build/
 lock:  ## renew requirements/*.txt

@@ -14,9 +14,9 @@ from typing import Any
 import worlds
 import yaml
 from absence import skip_unless_ci
-from broker import BrokerUnavailable, LocalKafka
 from confluent_kafka import Consumer, Producer
 
+from benchmarks.brokers import BrokerUnavailable, LocalKafka
 from stream_allocator.archive import Log, read_topics
 from stream_allocator.codec import Codec
 from stream_allocator.events import Input

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 from absence import skip_unless_ci
-from broker import Broker, BrokerUnavailable, running_broker
+
+from benchmarks.brokers import Broker, BrokerUnavailable, running_broker
 
 FOUND: list[str] = []  # what the broker of this session was, for the closing summary
 

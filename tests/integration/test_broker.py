@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from broker import Broker, LocalKafka
 from cluster import local_kafka
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from benchmarks.brokers import Broker, LocalKafka
 
 pytestmark = pytest.mark.kafka
 TESTS = Path(__file__).resolve().parents[1]
@@ -158,8 +159,10 @@ def test_a_paused_local_broker_answers_nobody_until_it_is_resumed(local: LocalKa
 
 def test_a_local_broker_dies_with_the_process_that_started_it(local: LocalKafka) -> None:
     local.stop()  # one broker at a time is enough for two cores
-    script = "import broker, time; print(broker.LocalKafka().start().pid, flush=True); time.sleep(60)"
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    script = (
+        "import time, benchmarks.brokers as b; print(b.LocalKafka().start().pid, flush=1); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     owner = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE)
     assert owner.stdout is not None
     broker = Path("/proc", owner.stdout.readline().decode().strip())

@@ -4,7 +4,7 @@
 (`ContainerKafka`) where a Docker engine answers, else a process of this machine's Java (`LocalKafka`).
 All are KRaft brokers of one node; topics are never created by accident (`auto.create.topics.enable=false`).
 
-By hand: `python tests/broker.py image` pulls or builds the image, `jars` fetches the broker's jars,
+By hand: `python -m benchmarks.brokers image` pulls or builds the image, `jars` fetches the broker's jars,
 `serve` runs a broker until interrupted.
 """
 
@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from container_kafka import ContainerKafka, docker_answers, kafka_image, remove_orphans
-from kafka_node import VERSION, BrokerDied, BrokerUnavailable
-from local_kafka import LocalKafka, kafka_jars
+
+from benchmarks.brokers.container import ContainerKafka, docker_answers, kafka_image, remove_orphans
+from benchmarks.brokers.local import LocalKafka
+from benchmarks.brokers.node import VERSION, BrokerDied, BrokerUnavailable
 
 __all__ = ["Broker", "BrokerDied", "BrokerUnavailable", "ContainerKafka", "LocalKafka", "running_broker"]
 
@@ -91,20 +90,3 @@ def _started(stack: contextlib.ExitStack) -> tuple[str, str]:
             if "already in use" not in str(death):
                 raise
     return kind, stack.enter_context(make()).bootstrap_servers
-
-
-def main(command: str) -> None:
-    if command == "image":
-        print(kafka_image())
-    elif command == "jars":
-        print(kafka_jars())
-    elif command == "serve":
-        with running_broker() as broker, contextlib.suppress(KeyboardInterrupt):
-            print(broker.description, flush=True)
-            signal.pause()
-    else:
-        sys.exit("usage: broker.py image|jars|serve")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) == 2 else "")

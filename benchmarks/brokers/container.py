@@ -14,7 +14,9 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from kafka_node import (
+from testcontainers.core.container import DockerContainer
+
+from benchmarks.brokers.node import (
     CLUSTER_ID,
     HOST,
     RECIPE,
@@ -25,7 +27,6 @@ from kafka_node import (
     free_ports,
     server_properties,
 )
-from testcontainers.core.container import DockerContainer
 
 OFFICIAL_IMAGE = f"apache/kafka:{VERSION}"
 LOCAL_IMAGE = f"{OFFICIAL_IMAGE}-local"

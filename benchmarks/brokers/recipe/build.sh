@@ -2,7 +2,7 @@
 # Builds an Apache Kafka image out of parts at hand, for machines that reach no container registry:
 # a jlink'ed Java runtime, this machine's C library and shell, the broker's jars by Maven.
 #
-#   tests/kafka/build.sh [IMAGE]      (default apache/kafka:4.1.0-local)
+#   benchmarks/brokers/recipe/build.sh [IMAGE]      (default apache/kafka:4.1.0-local)
 #
 # Needs Linux, JDK 17 or later with its jmods, objcopy, mvn and a running Docker engine.
 set -euo pipefail

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from kafka_node import (
+from benchmarks.brokers.node import (
     CLUSTER_ID,
     HOST,
     RECIPE,

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 VERSION = "4.1.0"
-RECIPE = Path(__file__).with_name("kafka")
+RECIPE = Path(__file__).with_name("recipe")
 HOST = "127.0.0.1"  # never 'localhost', which may mean ::1, where nobody listens
 STARTED = "Kafka Server started"
 CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
