@@ -8,9 +8,11 @@ the same transaction as the offset, so it can be neither ahead nor behind.
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from stream_allocator.codec import Codec
+from stream_allocator.engine import Engine
 from stream_allocator.errors import CodecError, RestoreError, SnapshotError
 from stream_allocator.events import AuditEntry, Snapshot
 from stream_allocator.stream.interleave import interleave
@@ -18,12 +20,36 @@ from stream_allocator.stream.reader import TopicReader
 from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.shard import Shard
 
-__all__ = ["Manifest", "Restored", "restore"]
+__all__ = ["Manifest", "Restored", "SnapshotAt", "restore"]
 
 log = logging.getLogger(__name__)
 
 #: Kafka's own limit is 4,096 bytes (offset.metadata.max.bytes).
 METADATA_BYTES = 4000
+MANIFEST_VERSION = 2
+SNAPSHOTS_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotAt:
+    """Where one snapshot stands, and from where the log goes on after it.
+
+    Attributes
+    ----------
+    offset : int
+        Of its first record.
+    count : int
+        Of its records.
+    inputs : dict of str to int
+        Role -> offset from which the tail of that input begins.
+    audit : int
+        Offset from which the tail of the audit topic begins.
+    """
+
+    offset: int
+    count: int
+    inputs: dict[str, int]
+    audit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,46 +60,63 @@ class Manifest:
     ----------
     digest : str
         :meth:`Shard.digest` of the committed state.
-    snapshot : tuple of (int, int), optional
-        Offset of the snapshot's first record, and how many records it has.
-    inputs : dict of str to int
-        Role -> offset from which the tail of that input begins.
-    audit : int
-        Offset from which the tail of the audit topic begins.
+    taken : int
+        Snapshots so far.
+    snapshots : tuple of SnapshotAt
+        The newest first; one older is kept in case the newest cannot be used.
+    first : dict of str to int
+        Role -> offset at which this group's history of that input begins.
     """
 
     digest: str
-    snapshot: tuple[int, int] | None = None
-    inputs: dict[str, int] = field(default_factory=dict)
-    audit: int = 0
+    taken: int = 0
+    snapshots: tuple[SnapshotAt, ...] = ()
+    first: dict[str, int] = field(default_factory=dict)
+
+    def after(self, snapshot: SnapshotAt) -> "Manifest":
+        """The manifest once ``snapshot`` has been taken."""
+        return replace(self, taken=self.taken + 1, snapshots=(snapshot, *self.snapshots)[:SNAPSHOTS_KEPT])
 
     def to_metadata(self) -> str:
         """The metadata string of a commit."""
-        text = json.dumps({"version": 1, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(
+            {"version": MANIFEST_VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":")
+        )
         assert len(text) <= METADATA_BYTES
         return text
 
     @classmethod
     def from_metadata(cls, text: str) -> "Manifest":
-        """The inverse of :meth:`to_metadata`.
+        """The inverse of :meth:`to_metadata`; it reads what earlier releases wrote, too.
 
         Raises
         ------
         RestoreError
-            For metadata that this release did not write.
+            For metadata that this release cannot read.
         """
         try:
             data = json.loads(text)
-            if data.pop("version") != 1:
-                raise ValueError("another version")
-            if data["snapshot"] is not None:
-                data["snapshot"] = tuple(data["snapshot"])
+            version = data.pop("version")
+            if version == 1:
+                data = _upgraded(data)
+            elif version != MANIFEST_VERSION:
+                raise ValueError(f"version {version}")
+            data["snapshots"] = tuple(SnapshotAt(**each) for each in data["snapshots"])
             return cls(**data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RestoreError(
-                f"the committed offset's metadata is not a manifest of this release ({error}): "
+                f"the committed offset's metadata is not a manifest that this release can read ({error}): "
                 f"{text[:200]!r}; use a consumer group that only stream-allocator workers commit to"
             ) from error
+
+
+def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
+    """The contents of a manifest of version 1, which knew one snapshot and where its tail begins."""
+    snapshot, inputs, audit = old["snapshot"], old["inputs"], old["audit"]
+    if snapshot is None:
+        return {"digest": old["digest"], "taken": 0, "snapshots": [], "first": inputs}
+    at = {"offset": snapshot[0], "count": snapshot[1], "inputs": inputs, "audit": audit}
+    return {"digest": old["digest"], "taken": 1, "snapshots": [at], "first": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +131,12 @@ class Restored:
 
 
 def restore(
-    reader: TopicReader, partition: int, committed: Mapping[str, int], metadata: str | None
+    reader: TopicReader,
+    partition: int,
+    committed: Mapping[str, int],
+    metadata: str | None,
+    *,
+    engine: type[Engine] = Engine,
 ) -> Restored:
     """Bring one partition's engines to the committed state.
 
@@ -100,6 +148,7 @@ def restore(
         Role -> committed offset; negative where nothing was committed.
     metadata : str, optional
         Of the committed returns offset.
+    engine : type of Engine
 
     Raises
     ------
@@ -114,26 +163,41 @@ def restore(
                 f"partition {partition}: offsets are committed without a manifest; use a consumer group that "
                 "only stream-allocator workers commit to"
             )
-        shard = Shard(reader.topology, partition)
-        return Restored(shard, positions, Manifest(shard.digest(), inputs=dict(first)), 0, 0)
+        shard = Shard(reader.topology, partition, engine)
+        return Restored(shard, positions, Manifest(shard.digest(), first=dict(first)), 0, 0)
 
     manifest = Manifest.from_metadata(metadata)
-    shard, note = Shard(reader.topology, partition), ""
-    if manifest.snapshot is not None:
-        try:
-            shard.load(_snapshots(reader, partition, *manifest.snapshot))
-        except (SnapshotError, CodecError) as error:
-            note = f"; its snapshot could not be used: {error}"
-            log.warning("restore partition=%d falls back to the log from its beginning: %s", partition, error)
-            manifest = Manifest(manifest.digest, inputs=dict(first))
-    replayed, audit_end = _replay_tail(reader, shard, manifest, positions)
+    shard, snapshot, notes = _newest_usable(reader, partition, manifest, engine)
+    if snapshot is None:
+        start = manifest.first or first
+        snapshot = SnapshotAt(0, 0, {role: max(start[role], first[role]) for role in INPUTS}, 0)
+    replayed, audit_end = _replay_tail(reader, shard, snapshot, positions)
     if shard.digest() != manifest.digest:
+        note = "".join(f"; {n}" for n in notes)
         raise RestoreError(
             f"partition {partition}: the state rebuilt from the log differs from the committed digest "
             f"(rebuilt {shard.digest()[:12]}, committed {manifest.digest[:12]}){note}. Nothing is published. "
             "Run the release and policy that wrote it; stream-allocator replay shows the first difference"
         )
     return Restored(shard, positions, manifest, audit_end, replayed)
+
+
+def _newest_usable(
+    reader: TopicReader, partition: int, manifest: Manifest, engine: type[Engine]
+) -> tuple[Shard, SnapshotAt | None, list[str]]:
+    """A shard loaded from the newest snapshot that can be used, that one, and why newer ones could not."""
+    notes: list[str] = []
+    for snapshot in manifest.snapshots:
+        shard = Shard(reader.topology, partition, engine)
+        try:
+            shard.load(_snapshots(reader, partition, snapshot.offset, snapshot.count))
+            return shard, snapshot, notes
+        except (SnapshotError, CodecError) as error:
+            notes.append(f"its snapshot at offset {snapshot.offset} could not be used: {error}")
+            log.warning("restore partition=%d %s", partition, notes[-1])
+    if notes:
+        log.warning("restore partition=%d falls back to the log from its beginning", partition)
+    return Shard(reader.topology, partition, engine), None, notes
 
 
 def _snapshots(reader: TopicReader, partition: int, offset: int, count: int) -> list[Snapshot]:
@@ -146,13 +210,13 @@ def _snapshots(reader: TopicReader, partition: int, offset: int, count: int) -> 
 
 
 def _replay_tail(
-    reader: TopicReader, shard: Shard, manifest: Manifest, positions: Mapping[str, int]
+    reader: TopicReader, shard: Shard, snapshot: SnapshotAt, positions: Mapping[str, int]
 ) -> tuple[int, int]:
     """Apply the tail in silence; the number of records applied, and the end of the audit topic."""
     partition = shard.partition
     audit_end = reader.bounds("audit", partition)[1]
-    stretches = {(role, partition): (manifest.inputs.get(role, 0), positions[role]) for role in INPUTS} | {
-        ("audit", partition): (manifest.audit, audit_end)
+    stretches = {(role, partition): (snapshot.inputs[role], positions[role]) for role in INPUTS} | {
+        ("audit", partition): (snapshot.audit, audit_end)
     }
     records: dict[str, list[Record]] = {role: [] for role in (*INPUTS, "audit")}
     for record in reader.read(stretches):

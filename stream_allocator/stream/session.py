@@ -9,16 +9,20 @@ fenced producer and a commit whose outcome is unknown alike.
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from stream_allocator.engine import Engine
 from stream_allocator.errors import BusError
 from stream_allocator.stream.clients import consumer_settings, producer_settings
+from stream_allocator.stream.part import Part
+from stream_allocator.stream.probe import Probe, nothing
 from stream_allocator.stream.reader import TopicReader, record_of
 from stream_allocator.stream.record import INPUTS, Record
-from stream_allocator.stream.restore import Manifest, restore
-from stream_allocator.stream.shard import Outgoing, Shard
+from stream_allocator.stream.restore import restore
+from stream_allocator.stream.shard import Outgoing
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
@@ -30,6 +34,9 @@ REQUEST_SECONDS = 30.0
 IDLE_SECONDS = 0.05
 ABORTS = 5
 LAG_SECONDS = 5.0
+#: A batch goes through the engines for no longer than this and a step before it is committed; what is left
+#: of it comes next. So slow decisions delay neither one another's commits nor the next poll.
+STEP_SECONDS = 0.1
 #: The partitions may be another worker's by now.
 GENERATION_LOST = {
     KafkaError.ILLEGAL_GENERATION,
@@ -54,17 +61,6 @@ class SessionLost(Exception):
     """The session cannot go on; the next one restores from the committed state."""
 
 
-class _Part:
-    """One assigned partition: its shard and how far everything has come."""
-
-    def __init__(self, shard: Shard, positions: dict[str, int], manifest: Manifest, audit_end: int) -> None:
-        self.shard = shard
-        self.positions = positions
-        self.manifest = manifest
-        self.audit_end = audit_end
-        self.snapshot_bars = shard.bars
-
-
 class Session:
     """From joining the group to leaving it.
 
@@ -77,6 +73,10 @@ class Session:
     telemetry : Telemetry
     progress : callable
         Called often while a restore takes its time.
+    engine : type of Engine
+        What steps; a benchmark of the bus alone puts a bare kernel here.
+    probe : callable
+        Called at the windows of :mod:`stream_allocator.stream.probe`.
     """
 
     def __init__(
@@ -87,13 +87,19 @@ class Session:
         static: bool,
         telemetry: Telemetry,
         progress: Callable[[], None],
+        engine: type[Engine] = Engine,
+        probe: Probe = nothing,
     ) -> None:
         self._topology = topology
         self._telemetry = telemetry
         self._progress = progress
+        self._engine = engine
+        self._probe = probe
         self._names = topology.topics.names
         self._roles = {self._names[role]: role for role in INPUTS}
-        self._parts: dict[int, _Part] = {}
+        self._parts: dict[int, Part] = {}
+        self._parked: dict[int, Part] = {}
+        self._waiting: deque[Message] = deque()
         self._lag_time = 0.0
         self._producer = Producer(producer_settings(topology, f"{topology.worker.group}-{instance}"))
         self._consumer = Consumer(
@@ -128,41 +134,58 @@ class Session:
         if not partitions:
             return
         starts = []
-        with TopicReader(self._topology, progress=self._progress) as reader:
-            committed = {
-                (tp.topic, tp.partition): tp for tp in consumer.committed(partitions, timeout=REQUEST_SECONDS)
-            }
+        committed = {
+            (tp.topic, tp.partition): tp for tp in consumer.committed(partitions, timeout=REQUEST_SECONDS)
+        }
+        with TopicReader(self._topology, progress=self._restoring) as reader:
             for partition in sorted(wanted):
-                started = time.monotonic()
                 entries = {role: committed[self._names[role], partition] for role in INPUTS}
-                back = restore(
-                    reader,
-                    partition,
-                    {role: tp.offset for role, tp in entries.items()},
-                    entries["returns"].metadata,
-                )
-                seconds = time.monotonic() - started
-                self._parts[partition] = _Part(
-                    back.shard, dict(back.positions), back.manifest, back.audit_end
-                )
-                self._telemetry.restored(partition, seconds)
-                log.info(
-                    "restored partition=%d bars=%d replayed=%d digest=%s seconds=%.3f",
-                    *(partition, back.shard.bars, back.replayed, back.shard.digest()[:12], seconds),
-                )
+                part = self._parked.get(partition)
+                if part is not None and part.is_at(entries):
+                    log.info("kept partition=%d bars=%d", partition, part.shard.bars)
+                else:
+                    part = self._restored(reader, partition, entries)
+                self._parts[partition] = part
                 starts += [
-                    TopicPartition(self._names[role], partition, back.positions[role]) for role in INPUTS
+                    TopicPartition(self._names[role], partition, part.positions[role]) for role in INPUTS
                 ]
+        self._parked.clear()
         if self._topology.worker.group_protocol == "consumer":
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
 
+    def _restoring(self) -> None:
+        self._probe("restoring")
+        self._progress()
+
+    def _restored(self, reader: TopicReader, partition: int, committed: dict[str, TopicPartition]) -> Part:
+        started = time.monotonic()
+        back = restore(
+            reader,
+            partition,
+            {role: tp.offset for role, tp in committed.items()},
+            committed["returns"].metadata,
+            engine=self._engine,
+        )
+        seconds = time.monotonic() - started
+        self._telemetry.restored(partition, seconds)
+        log.info(
+            "restored partition=%d bars=%d replayed=%d digest=%s seconds=%.3f",
+            *(partition, back.shard.bars, back.replayed, back.shard.digest()[:12], seconds),
+        )
+        return Part(back)
+
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # nothing is open here: the callback runs inside a poll, and every batch was committed before it
+        # nothing is open here: the callback runs inside a poll, and every batch was committed before it.
+        # The classic protocol takes all partitions away at every rebalance, and gives most of them back
         for partition in {tp.partition for tp in partitions}:
-            self._parts.pop(partition, None)
+            part = self._parts.pop(partition, None)
+            if part is not None:
+                self._parked[partition] = part
             log.info("revoked partition=%d", partition)
+        gone = {(tp.topic, tp.partition) for tp in partitions}
+        self._waiting = deque(m for m in self._waiting if (m.topic(), m.partition()) not in gone)
 
     # -- one batch -------------------------------------------------------------------------------
 
@@ -172,24 +195,35 @@ class Session:
         A batch ends by count, by time, or when nothing waits: an empty queue commits at once.
         """
         started = time.monotonic()
-        records = [r for m in self._collect(started) if (r := self._record(m)) is not None]
+        if self._waiting:
+            late = self._consumer.poll(0)  # keeps the membership, and may take partitions away
+            self._waiting += [] if late is None else [late]
+        else:
+            self._waiting += self._collect(started)
         self._report_lag()
-        if not records:
+        if not self._waiting:
             return 0
-        span = self._telemetry.batch(r.headers for r in records)
+        self._probe("consumed")
         outputs: dict[int, list[Outgoing]] = {}
-        for record in records:
+        headers: list[tuple[tuple[str, bytes], ...]] = []
+        while self._waiting and (not headers or time.monotonic() - started < STEP_SECONDS):
+            record = self._record(self._waiting.popleft())
+            if record is None:
+                continue
+            headers.append(record.headers)
             part = self._parts.get(record.partition)
             if part is None or record.offset < part.positions[record.role]:
                 continue  # a rebalance came between its fetch and now, and it is another's, or was read twice
+            self._probe("stepping")
             outputs.setdefault(record.partition, []).extend(part.shard.apply(record))
             part.positions[record.role] = record.offset + 1
+        span = self._telemetry.batch(headers)
         if outputs:
             events = [o.event for partition in outputs for o in outputs[partition]]
-            self._telemetry.processed(len(records), events, time.monotonic() - started)
+            self._telemetry.processed(len(headers), events, time.monotonic() - started)
             self._publish(outputs, self._telemetry.trace_headers(span))
         span.end()
-        return len(records)
+        return len(headers)
 
     def _collect(self, started: float) -> list[Message]:
         worker = self._topology.worker
@@ -226,8 +260,9 @@ class Session:
     def _publish(self, outputs: dict[int, list[Outgoing]], headers: list[tuple[str, bytes]]) -> None:
         """Outputs and offsets in one transaction; an abortable error sends the same outputs again."""
         started = time.monotonic()
-        due = [p for p in outputs if self._snapshot_due(self._parts[p])]
-        snapshots = {p: self._parts[p].shard.snapshots() for p in due}
+        every = self._topology.worker.snapshot_bars
+        due = [p for p in outputs if self._parts[p].unsaved_bars >= every]
+        snapshots = {p: self._parts[p].snapshots() for p in due}
         for attempt in range(ABORTS):
             try:
                 self._transaction(outputs, snapshots, headers)
@@ -243,9 +278,6 @@ class Session:
                 self._producer.abort_transaction(REQUEST_SECONDS)
         raise SessionLost(f"{ABORTS} transactions in a row were aborted")
 
-    def _snapshot_due(self, part: _Part) -> bool:
-        return part.shard.bars - part.snapshot_bars >= self._topology.worker.snapshot_bars
-
     def _transaction(
         self,
         outputs: dict[int, list[Outgoing]],
@@ -259,7 +291,9 @@ class Session:
             for record in records:
                 self._produce(partition, record, stamp, snapshot_offsets)
             for record in snapshots.get(partition, ()):
+                self._probe("snapshotting")
                 self._produce(partition, record, stamp, snapshot_offsets)
+        self._probe("produced")
         if snapshots:  # the manifest must name their offsets, which only delivery tells
             self._producer.flush(REQUEST_SECONDS)
             for partition, records in snapshots.items():
@@ -267,16 +301,13 @@ class Session:
                     raise SessionLost(f"snapshot of partition {partition} was not delivered in time")
         offsets, manifests = [], {}
         for partition in outputs:
-            part = self._parts[partition]
-            manifest = part.manifest
-            if partition in snapshots:
-                first, count = min(snapshot_offsets[partition]), len(snapshots[partition])
-                manifest = Manifest("", (first, count), dict(part.positions), part.audit_end)
-            manifest = Manifest(part.shard.digest(), manifest.snapshot, manifest.inputs, manifest.audit)
-            manifests[partition] = manifest
-            offsets += self._offsets(partition, part.positions, manifest)
+            manifests[partition] = self._parts[partition].next_manifest(snapshot_offsets.get(partition))
+            offsets += self._parts[partition].offsets(self._names, manifests[partition])
+        self._probe("sending_offsets")
         self._producer.send_offsets_to_transaction(offsets, self._membership(), REQUEST_SECONDS)
+        self._probe("committing")
         self._producer.commit_transaction(REQUEST_SECONDS)
+        self._probe("committed")
         for partition, manifest in manifests.items():
             part = self._parts[partition]
             part.manifest = manifest
@@ -328,13 +359,6 @@ class Session:
             except BufferError:  # the queue is full: let deliveries make room
                 self._producer.poll(0.1)
 
-    def _offsets(self, partition: int, positions: dict[str, int], manifest: Manifest) -> list[TopicPartition]:
-        offsets = []
-        for role in INPUTS:
-            metadata = {"metadata": manifest.to_metadata()} if role == "returns" else {}
-            offsets.append(TopicPartition(self._names[role], partition, positions[role], **metadata))
-        return offsets
-
     # -- the rest --------------------------------------------------------------------------------
 
     def _report_lag(self) -> None:
@@ -351,11 +375,9 @@ class Session:
 
     def leave(self) -> None:
         """End cleanly: snapshot every partition that moved, commit, leave the group."""
-        moved: dict[int, list[Outgoing]] = {
-            p: [] for p, part in self._parts.items() if part.shard.bars > part.snapshot_bars
-        }
+        moved: dict[int, list[Outgoing]] = {p: [] for p, part in self._parts.items() if part.unsaved_bars}
         if moved:
-            snapshots = {p: self._parts[p].shard.snapshots() for p in moved}
+            snapshots = {p: self._parts[p].snapshots() for p in moved}
             try:
                 self._transaction(moved, snapshots, [])
                 log.info("snapshot partitions=%s", sorted(moved))
@@ -366,6 +388,7 @@ class Session:
     def close(self) -> None:
         """Leave the group without committing anything."""
         self._parts.clear()
+        self._parked.clear()
         self._consumer.close()
         with contextlib.suppress(KafkaException):  # a fenced producer says so once more
             self._producer.purge()

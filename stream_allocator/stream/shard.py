@@ -44,10 +44,12 @@ class Shard:
     ----------
     topology : Topology
     partition : int
+    engine : type of Engine
     """
 
-    def __init__(self, topology: Topology, partition: int) -> None:
+    def __init__(self, topology: Topology, partition: int, engine: type[Engine] = Engine) -> None:
         self.topology = topology
+        self._make = engine
         self.partition = partition
         self.engines: dict[str, Engine] = {}
         self._codec = Codec(topology.wire.schema_ids)
@@ -89,8 +91,11 @@ class Shard:
         heads = "".join(f"{name}\n{self.engines[name].chain}\n" for name in sorted(self.engines))
         return hashlib.sha256(heads.encode()).hexdigest()
 
-    def snapshots(self) -> list[Outgoing]:
-        """The state of every engine, in chunks below the topology's limit, universes in order."""
+    def snapshots(self, slot: int = 0) -> list[Outgoing]:
+        """The state of every engine, in chunks below the topology's limit, universes in order.
+
+        ``slot`` is part of the keys: snapshots with other slots outlive compaction beside this one.
+        """
         size = self.topology.worker.chunk_bytes
         records = []
         for name in sorted(self.engines):
@@ -108,7 +113,7 @@ class Shard:
                     digest=digest(state),
                     payload=payload,
                 )
-                records.append(self._outgoing(event, f"{name}/{chunk}".encode()))
+                records.append(self._outgoing(event, f"{name}/{slot}/{chunk}".encode()))
         return records
 
     def load(self, snapshots: Sequence[Snapshot]) -> None:
@@ -133,14 +138,14 @@ class Shard:
             universe = self.topology.universe(name)
             if universe is None:
                 raise SnapshotError(f"snapshot of {name}: the topology has no such universe any more")
-            engines[name] = Engine.restore(universe, self.topology.policies(name), state)
+            engines[name] = self._make.restore(universe, self.topology.policies(name), state)
         self.engines = engines
 
     def _engine(self, name: str) -> Engine:
         if name not in self.engines:
             universe = self.topology.universe(name)
             assert universe is not None  # decode has looked
-            self.engines[name] = Engine(universe, self.topology.policies(name))
+            self.engines[name] = self._make(universe, self.topology.policies(name))
         return self.engines[name]
 
     def _outgoing(self, event: WireEvent, key: bytes) -> Outgoing:

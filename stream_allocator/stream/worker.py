@@ -9,6 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from stream_allocator.stream.probe import Probe, nothing
 from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.stream.topics import require
 from stream_allocator.telemetry import Telemetry
@@ -43,6 +44,7 @@ def run(
     instance_id: str | None = None,
     telemetry: str = "none",
     stop: threading.Event | None = None,
+    probe: Probe = nothing,
 ) -> None:
     """Work until ``stop`` is set: finish the batch, snapshot, commit, leave the group.
 
@@ -53,6 +55,8 @@ def run(
         Static group membership, and the name of the transactional producer.
     telemetry : {"none", "console", "otlp"}
     stop : threading.Event, optional
+    probe : callable
+        Called at the windows of :mod:`stream_allocator.stream.probe`.
 
     Raises
     ------
@@ -71,7 +75,12 @@ def run(
             session = None
             try:
                 session = Session(
-                    topology, instance, static=instance_id is not None, telemetry=meters, progress=beat
+                    topology,
+                    instance,
+                    static=instance_id is not None,
+                    telemetry=meters,
+                    progress=beat,
+                    probe=probe,
                 )
                 log.info("session instance=%s group=%s", instance, topology.worker.group)
                 while not stop.is_set():

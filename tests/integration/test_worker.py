@@ -14,6 +14,7 @@ from stream_allocator.audit import first_break
 from stream_allocator.replay import replay
 from stream_allocator.stream.clients import consumer_settings
 from stream_allocator.stream.control import publish_control
+from stream_allocator.stream.restore import Manifest
 
 pytestmark = pytest.mark.kafka
 
@@ -197,7 +198,7 @@ def test_sigterm_leaves_a_snapshot_and_the_next_worker_restores_from_it(kafka, t
         feeder.send(ticks[:33])
         regimes.until(33, worker)
         assert worker.stop() == 0
-    assert '"snapshot":[' in committed(topology).metadata
+    assert len(Manifest.from_metadata(committed(topology).metadata).snapshots) == 1
     with WorkerProcess(path) as worker:
         feeder.send(ticks[33:])
         regimes.until(60, worker)
@@ -228,22 +229,32 @@ def test_a_state_that_is_not_the_committed_one_is_refused_and_nothing_is_publish
     assert values(log_of(topology), "regimes") == before
 
 
-def test_a_snapshot_that_is_gone_falls_back_to_the_log(kafka, tmp_path):
+@pytest.mark.parametrize(("gone", "replayed"), [(1, 10), (2, 50)])
+def test_snapshots_that_are_gone_fall_back_to_an_older_one_and_then_to_the_log(
+    kafka, tmp_path, gone, replayed
+):
     path, topology = make_topology(tmp_path, kafka.bootstrap_servers)
     feeder, regimes, ticks = Feeder(topology), Outputs(topology, "regimes"), history(60)
     with WorkerProcess(path, instance=None) as worker:
-        feeder.send(ticks[:50])
+        feeder.send(ticks[:40])
+        regimes.until(40, worker)
+        feeder.send(ticks[40:50])
         regimes.until(50, worker)
         assert worker.stop() == 0
     tp = committed(topology)
-    start = tp.metadata.index('"snapshot":[') + len('"snapshot":[')
-    metadata = tp.metadata[:start] + "999," + tp.metadata[start:].split(",", 1)[1]
-    commit(topology, tp.offset, metadata)
+    manifest = Manifest.from_metadata(tp.metadata)
+    assert [s.inputs["returns"] for s in manifest.snapshots] == [
+        tp.offset,
+        manifest.snapshots[1].inputs["returns"],
+    ]
+    lost = [replace(s, offset=999) if i < gone else s for i, s in enumerate(manifest.snapshots)]
+    commit(topology, tp.offset, replace(manifest, snapshots=tuple(lost)).to_metadata())
     with WorkerProcess(path, instance=None) as worker:
         feeder.send(ticks[50:])
         regimes.until(60, worker)
-        assert "falls back to the log" in worker.text()
-        assert "bars=50 replayed=50" in worker.text()
+        assert "could not be used" in worker.text()
+        assert ("falls back to the log" in worker.text()) == (gone == 2)
+        assert f"bars=50 replayed={replayed}" in worker.text()
         assert worker.stop() == 0
     assert replay(topology, log_of(topology)).identical
 

@@ -137,7 +137,7 @@ def test_snapshots_come_in_chunks_below_the_limit_and_under_keys_of_their_own(to
     records = shard.snapshots()
     assert len(records) > 2
     assert all(len(out.event.payload) <= topology.worker.chunk_bytes for out in records)
-    assert [out.key for out in records] == [b"u/%d" % i for i in range(len(records))]
+    assert [out.key for out in records] == [b"u/0/%d" % i for i in range(len(records))]
 
 
 def test_the_order_in_which_chunks_are_read_does_not_matter(topology, pieces):
