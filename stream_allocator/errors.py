@@ -37,3 +37,7 @@ class DataError(StreamAllocatorError):
 
 class BusError(StreamAllocatorError):
     """Kafka could not be reached, or its topics do not fit the topology."""
+
+
+class BrokerAway(BusError):
+    """Kafka does not answer for now. Whoever can wait tries again."""

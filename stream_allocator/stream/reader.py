@@ -6,7 +6,7 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from stream_allocator.errors import BusError
+from stream_allocator.errors import BrokerAway, BusError
 from stream_allocator.stream.clients import consumer_settings
 from stream_allocator.stream.record import Record
 from stream_allocator.topology import Topology
@@ -15,6 +15,22 @@ __all__ = ["TopicReader", "record_of"]
 
 REQUEST_SECONDS = 15.0
 BATCH = 1000
+
+
+#: The broker may be back in a moment.
+AWAY = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError._WAIT_COORD,
+}
+
+
+def _failure(what: str, failure: KafkaException) -> BusError:
+    error = failure.args[0]
+    kind = BrokerAway if error.code() in AWAY or error.retriable() else BusError
+    return kind(f"{what}: {error}")
 
 
 def record_of(role: str, message: Message) -> Record:
@@ -74,7 +90,7 @@ class TopicReader:
         try:
             metadata = self._consumer.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
         except KafkaException as error:
-            raise BusError(f"{self.topology.bootstrap_servers}: {error.args[0]}") from error
+            raise _failure(self.topology.bootstrap_servers, error) from error
         if metadata.error is not None:
             raise BusError(f"topic {name}: {metadata.error}; run stream-allocator topics create")
         return sorted(metadata.partitions)
@@ -85,7 +101,7 @@ class TopicReader:
         try:
             low, high = self._consumer.get_watermark_offsets(tp, timeout=REQUEST_SECONDS)
         except KafkaException as error:
-            raise BusError(f"topic {tp.topic} [{partition}]: {error.args[0]}") from error
+            raise _failure(f"topic {tp.topic} [{partition}]", error) from error
         return low, high
 
     def committed(self, roles: Iterable[str], partitions: Iterable[int]) -> dict[tuple[str, int], int]:
@@ -101,7 +117,7 @@ class TopicReader:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 return {}
-            raise BusError(f"group {self.topology.worker.group}: {error.args[0]}") from error
+            raise _failure(f"group {self.topology.worker.group}", error) from error
         finally:
             member.close()
         missing = {tp.partition for tp in found if tp.offset < 0}
@@ -149,5 +165,5 @@ class TopicReader:
                     del ends[where]
             if ends and time.monotonic() - heard > self._patience:
                 left = ", ".join(f"{t} [{p}] up to {e}" for (t, p), e in sorted(ends.items()))
-                raise BusError(f"no progress for {self._patience:g} s while reading {left}")
+                raise BrokerAway(f"no progress for {self._patience:g} s while reading {left}")
         self._consumer.unassign()

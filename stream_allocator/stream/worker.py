@@ -9,6 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from stream_allocator.errors import BrokerAway
 from stream_allocator.stream.probe import Probe, nothing
 from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.stream.topics import require
@@ -87,7 +88,7 @@ def run(
                     session.poll()
                     beat()
                 session.leave()
-            except (SessionLost, KafkaException) as error:
+            except (SessionLost, BrokerAway, KafkaException) as error:
                 log.warning("session lost: %s; restoring from the committed state", error)
                 meters.session_lost(type(error).__name__)
                 if session is not None:
