@@ -125,6 +125,7 @@ class Telemetry:
         self._batch = durations("stream_allocator.batch.duration")
         self._transaction = durations("stream_allocator.transaction.duration")
         self._restore = durations("stream_allocator.restore.duration")
+        self._refused = meter.create_counter("stream_allocator.restores.refused", unit="{restore}")
         self._sessions = meter.create_counter("stream_allocator.sessions.lost", unit="{session}")
         self._lag = meter.create_gauge("stream_allocator.lag", unit="{record}")
         self._bucket = meter.create_gauge("stream_allocator.turnover.bucket", unit="1")
@@ -171,6 +172,10 @@ class Telemetry:
     def restored(self, partition: int, seconds: float) -> None:
         """A partition is back."""
         self._restore.record(seconds, {"partition": partition})
+
+    def restore_refused(self, partition: int) -> None:
+        """The state rebuilt from the log is not the committed one: the worker stops."""
+        self._refused.add(1, {"partition": partition})
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """Records that wait on an input partition, commit markers included."""

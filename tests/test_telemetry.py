@@ -70,6 +70,7 @@ def test_metrics_count_records_bars_decisions_and_dead_letters(metered, tmp_path
     telemetry.processed(31, [o.event for o in outputs], 0.5)
     telemetry.committed(0.003)
     telemetry.restored(0, 1.5)
+    telemetry.restore_refused(3)
     telemetry.lag("returns", 0, 7)
     telemetry.session_lost("SessionLost")
     seen = points(metrics)
@@ -91,6 +92,8 @@ def test_metrics_count_records_bars_decisions_and_dead_letters(metered, tmp_path
         assert duration.count == 1
         assert duration.explicit_bounds[0] <= 0.001, "seconds, not milliseconds"
     assert len(seen["stream_allocator.sessions.lost"]) == 1
+    (refused,) = seen["stream_allocator.restores.refused"]
+    assert (refused.value, dict(refused.attributes)) == (1, {"partition": 3})
     telemetry.close()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from stream_allocator.engine import Engine
-from stream_allocator.errors import BusError
+from stream_allocator.errors import BusError, RestoreError
 from stream_allocator.stream.clients import consumer_settings, producer_settings
 from stream_allocator.stream.part import Part
 from stream_allocator.stream.probe import Probe, nothing
@@ -161,13 +161,12 @@ class Session:
 
     def _restored(self, reader: TopicReader, partition: int, committed: dict[str, TopicPartition]) -> Part:
         started = time.monotonic()
-        back = restore(
-            reader,
-            partition,
-            {role: tp.offset for role, tp in committed.items()},
-            committed["returns"].metadata,
-            engine=self._engine,
-        )
+        offsets = {role: tp.offset for role, tp in committed.items()}
+        try:
+            back = restore(reader, partition, offsets, committed["returns"].metadata, engine=self._engine)
+        except RestoreError:
+            self._telemetry.restore_refused(partition)
+            raise
         seconds = time.monotonic() - started
         self._telemetry.restored(partition, seconds)
         log.info(

@@ -23,7 +23,11 @@ def owner_of(workers):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         logs = [w.text() for w in workers]
-        holding = [w for w, t in zip(workers, logs, strict=True) if t.rfind("restored") > t.rfind("revoked")]
+        holding = [
+            w
+            for w, t in zip(workers, logs, strict=True)
+            if max(t.rfind("restored"), t.rfind("kept")) > t.rfind("revoked")
+        ]
         if len(holding) == 1:
             return holding[0]
         time.sleep(0.05)
