@@ -1,7 +1,7 @@
 """Where the allocator runs: broker, security, topics, universes and their portfolios.
 
 A topology is one YAML file; the policies that its portfolios name are files beside it. Secrets are never
-in it: it names the environment variables that hold them.
+in it: it names the environment variables or files that hold them.
 """
 
 import os
@@ -101,16 +101,31 @@ class Topics(Section):
 
 
 class Security(Section):
-    """How clients reach the broker. User name and password come from environment variables."""
+    """How clients reach the broker. Each secret comes from an environment variable, or from a file.
+
+    With OAUTHBEARER, user name and password are the client's id and secret at ``token_endpoint``.
+    """
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
     username_env: EnvironmentVariable = "STREAM_ALLOCATOR_SASL_USERNAME"
     password_env: EnvironmentVariable = "STREAM_ALLOCATOR_SASL_PASSWORD"
+    username_file: str | None = None
+    password_file: str | None = None
+    token_endpoint: str | None = Field(default=None, description="where OAUTHBEARER gets its tokens (OIDC)")
+    token_scope: str | None = None
     ca_location: str | None = None
     certificate_location: str | None = None
     key_location: str | None = None
     key_password_env: EnvironmentVariable = "STREAM_ALLOCATOR_KEY_PASSWORD"
+    key_password_file: str | None = None
+
+    @model_validator(mode="after")
+    def _endpoint(self) -> Self:
+        oauth = self.protocol.startswith("SASL") and self.mechanism == "OAUTHBEARER"
+        if oauth and self.token_endpoint is None:
+            raise ValueError("mechanism OAUTHBEARER needs token_endpoint")
+        return self
 
     def client_settings(self) -> dict[str, str]:
         """Settings for confluent-kafka.
@@ -118,7 +133,7 @@ class Security(Section):
         Raises
         ------
         ConfigurationError
-            When SASL is chosen and a variable is not set.
+            When SASL is chosen and a secret is missing; it names the variable or file, never the content.
         """
         settings: dict[str, str] = {"security.protocol": self.protocol}
         if self.protocol.endswith("SSL"):
@@ -126,18 +141,53 @@ class Security(Section):
                 "ssl.ca.location": self.ca_location,
                 "ssl.certificate.location": self.certificate_location,
                 "ssl.key.location": self.key_location,
-                "ssl.key.password": os.environ.get(self.key_password_env),
+                "ssl.key.password": self._secret("key_password"),
             }
             settings |= {key: value for key, value in places.items() if value}
         if self.protocol.startswith("SASL"):
+            oauth = self.mechanism == "OAUTHBEARER"
             settings["sasl.mechanism"] = self.mechanism
-            for key, variable in (("sasl.username", self.username_env), ("sasl.password", self.password_env)):
-                if variable not in os.environ:
-                    raise ConfigurationError(
-                        f"security.protocol is {self.protocol}: set the environment variable {variable}"
-                    )
-                settings[key] = os.environ[variable]
+            settings["sasl.oauthbearer.client.id" if oauth else "sasl.username"] = self._needed("username")
+            settings["sasl.oauthbearer.client.secret" if oauth else "sasl.password"] = self._needed(
+                "password"
+            )
+            if oauth:
+                places = {"token.endpoint.url": self.token_endpoint, "scope": self.token_scope}
+                settings |= {f"sasl.oauthbearer.{key}": value for key, value in places.items() if value}
+                settings["sasl.oauthbearer.method"] = "oidc"
         return settings
+
+    def _secret(self, name: Literal["username", "password", "key_password"]) -> str | None:
+        """The file's content where one is named, else the variable's."""
+        file = {
+            "username": self.username_file,
+            "password": self.password_file,
+            "key_password": self.key_password_file,
+        }[name]
+        if file is None:
+            return os.environ.get(self._variable(name))
+        try:
+            return Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            raise ConfigurationError(f"security.{name}_file {file}: {error.strerror}") from error
+        except UnicodeDecodeError:  # its text would show the bytes
+            raise ConfigurationError(f"security.{name}_file {file} is not UTF-8 text") from None
+
+    def _needed(self, name: Literal["username", "password"]) -> str:
+        value = self._secret(name)
+        if value is None:
+            variable = self._variable(name)
+            raise ConfigurationError(
+                f"security.protocol is {self.protocol}: set the environment variable {variable}"
+                f" or security.{name}_file"
+            )
+        if not value:
+            file = getattr(self, f"{name}_file")
+            raise ConfigurationError(f"security: {file or self._variable(name)} is empty")
+        return value
+
+    def _variable(self, name: str) -> str:
+        return str(getattr(self, f"{name}_env"))
 
 
 class Worker(Section):

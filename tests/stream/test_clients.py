@@ -1,6 +1,7 @@
 """Client settings: the measured ones, TLS and SASL, and secrets that show nowhere."""
 
 import logging
+import traceback
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -100,3 +101,46 @@ def test_a_broker_that_is_away_shows_no_secret(secured, caplog, capfd):
     producer.poll(0.5)
     out, err = capfd.readouterr()
     assert SECRET not in caplog.text + out + err + repr(secured) + secured.model_dump_json()
+
+
+def test_a_secret_file_wins_over_the_variable_and_loses_its_newline(tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAM_ALLOCATOR_SASL_PASSWORD", "of the variable")
+    user, password = tmp_path / "user", tmp_path / "password"
+    user.write_text("ann\n")
+    password.write_bytes(b" " + SECRET.encode() + b"\r\n")
+    security = Security(protocol="SASL_SSL", username_file=str(user), password_file=str(password))
+    settings = security.client_settings()
+    assert (settings["sasl.username"], settings["sasl.password"]) == ("ann", " " + SECRET)
+    assert SECRET not in repr(security)
+
+
+@pytest.mark.parametrize("content", [None, b"", SECRET.encode() + b"\xff"])
+def test_a_secret_file_that_cannot_be_used_is_named_without_its_content(tmp_path, content):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    security = Security(protocol="SASL_SSL", username_file=str(file), password_file=str(file))
+    with pytest.raises(ConfigurationError) as caught:
+        security.client_settings()
+    assert str(file) in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_oauthbearer_asks_the_token_endpoint_with_id_and_secret(secured):
+    with pytest.raises(ValueError, match="token_endpoint"):
+        Security(protocol="SASL_SSL", mechanism="OAUTHBEARER")
+    security = Security(
+        protocol="SASL_SSL",
+        mechanism="OAUTHBEARER",
+        token_endpoint="https://idp.test/token",
+        token_scope="kafka",
+    )
+    settings = security.client_settings()
+    assert "sasl.password" not in settings
+    assert {key.rpartition("bearer.")[2]: settings[key] for key in settings if "bearer." in key} == {
+        "method": "oidc",
+        "client.id": "ann",
+        "client.secret": SECRET,
+        "token.endpoint.url": "https://idp.test/token",
+        "scope": "kafka",
+    }
