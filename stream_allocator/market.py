@@ -167,7 +167,7 @@ class Market:
 
     def volatility(self, weights: Array) -> float:
         """Ex-ante volatility of some holdings, ``sqrt(w' Sigma w)``, a year."""
-        return math.sqrt(max(0.0, float(weights @ self.covariance() @ weights)))
+        return self._mixture.deviation(weights) * math.sqrt(self._moments.periods_per_year)
 
     def mean(self) -> tuple[Array, float]:
         """Annual expected returns, shape (n,), and the years of evidence behind them."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dtrsv
 from scipy.linalg.lapack import dpotrf, dtrtri, dtrtrs
 
-from stream_allocator.regime.elementary import compiled
+from stream_allocator.regime.elementary import compiled, in_place
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -26,14 +26,53 @@ TIE = 1e-9
 LARGEST_LOADING = 0.99
 
 
-@compiled
-def decay_and_add(products: FloatArray, decay: float, z: FloatArray) -> None:
-    """S <- decay S + z z', lower triangle, in place."""
-    for i in range(z.size):
-        row = products[i]
-        zi = z[i]
-        for j in range(i + 1):
-            row[j] = decay * row[j] + zi * z[j]
+@in_place
+def decay_and_add(products: FloatArray, decays: FloatArray, z: FloatArray) -> None:
+    """S_k <- decay_k S_k + z_k z_k' for each expert, lower triangles, in place."""
+    for k in range(decays.size):
+        decay = decays[k]
+        for i in range(z.shape[1]):
+            row = products[k, i]
+            zi = z[k, i]
+            for j in range(i + 1):
+                row[j] = decay * row[j] + zi * z[k, j]
+
+
+@in_place
+def standardise(
+    x: FloatArray,
+    wanted: BoolArray,
+    deviations: FloatArray,
+    kinds: NDArray[np.int64],
+    bound: float,
+    z: FloatArray,
+) -> None:
+    """z_k = x / (expert k's deviations), within +-bound; 0 for assets that are not wanted."""
+    for k in range(kinds.size):
+        deviation = deviations[kinds[k]]
+        for i in range(x.size):
+            z[k, i] = min(max(x[i] / deviation[i], -bound), bound) if wanted[i] else 0.0
+
+
+@in_place
+def whiten_each(factors: FloatArray, z: FloatArray) -> None:
+    """z_k <- L_k^-1 z_k for each expert, in place.
+
+    Four partial sums a row, in one order everywhere.
+    """
+    for k in range(z.shape[0]):
+        for i in range(z.shape[1]):
+            row = factors[k, i]
+            a = b = c = d = 0.0
+            whole = i - i % 4
+            for j in range(0, whole, 4):
+                a += row[j] * z[k, j]
+                b += row[j + 1] * z[k, j + 1]
+                c += row[j + 2] * z[k, j + 2]
+                d += row[j + 3] * z[k, j + 3]
+            for j in range(whole, i):
+                a += row[j] * z[k, j]
+            z[k, i] = (z[k, i] - ((a + b) + (c + d))) / row[i]
 
 
 @compiled

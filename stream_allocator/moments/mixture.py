@@ -6,11 +6,13 @@ Cholesky factors are combined with weights that maximise the likelihood of the l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg.blas import dtrsv
 
 from stream_allocator.moments.experts import (
     accumulate,
@@ -20,8 +22,10 @@ from stream_allocator.moments.experts import (
     given,
     invert,
     shrunk_correlation,
+    standardise,
     trust,
     whiten,
+    whiten_each,
 )
 from stream_allocator.moments.volatility import MATURE, VolatilityForecasts
 from stream_allocator.moments.weights import CombinationWeights
@@ -61,6 +65,8 @@ class Expert:
 
 
 EXPERTS = (Expert(0, 63.0, 0.2), Expert(0, 250.0, 0.1), Expert(1, 125.0, 0.1), Expert(2, 250.0, 0.1))
+#: The kind of volatility of each expert.
+KINDS = np.array([expert.volatility for expert in EXPERTS])
 
 
 class CovarianceMixture:
@@ -107,11 +113,12 @@ class CovarianceMixture:
         self.n = n
         self._forecasts = VolatilityForecasts(n)
         self._weights = CombinationWeights(len(EXPERTS), n)
-        self._decays = tuple(decay_of(expert.correlation_half_life) for expert in EXPERTS)
+        self._decays = np.array([decay_of(expert.correlation_half_life) for expert in EXPERTS])
         self._products = np.zeros((len(EXPERTS), n, n))
         self._factors = np.zeros((len(EXPERTS), n, n))
         self._factors[:, np.arange(n), np.arange(n)] = 1.0
         self._bars = 0
+        self._inverse: FloatArray | None = None
         self._matrix: FloatArray | None = None
 
     @property
@@ -150,12 +157,11 @@ class CovarianceMixture:
             self._absorb(x, seen & moved, moved, own)
         self._forecasts.update(x, seen)
         if self.n <= RENEW_ALL:
-            for k in range(len(EXPERTS)):
-                self._renew(k)
+            self._renew(*range(len(EXPERTS)))
         elif self._bars % RENEW_EVERY == 0:
             self._renew(self._bars // RENEW_EVERY % len(EXPERTS))
         self._bars += 1
-        self._matrix = None
+        self._inverse = self._matrix = None
 
     def _absorb(self, x: FloatArray, seen: BoolArray, moved: BoolArray, own: FloatArray) -> None:
         """Learn weights, then correlations, from the assets that have moved before; the rest has no unit."""
@@ -167,31 +173,27 @@ class CovarianceMixture:
             directions = np.stack([whiten(factor, unit) for factor in self._factors])
         if self._bars >= MATURE:
             self._learn(x, moved, missing, directions)
-        for k, expert in enumerate(EXPERTS):
-            deviation = own[expert.volatility]
-            z = np.divide(x, deviation, out=np.zeros(self.n), where=seen)
-            np.clip(z, -WINSOR, WINSOR, out=z)
-            conditional = None
-            if directions is not None:
-                z[missing], root = given(whiten(self._factors[k], z), directions[k])
-                conditional = root @ root.T
-            decay_and_add(self._products[k], self._decays[k], z)
-            if conditional is not None:
-                self._products[k][np.ix_(missing, missing)] += conditional
+        z = np.empty((len(EXPERTS), self.n))
+        standardise(x, seen, own, KINDS, WINSOR, z)
+        roots = []
+        if directions is not None:
+            for k, factor in enumerate(self._factors):
+                z[k, missing], root = given(whiten(factor, z[k]), directions[k])
+                roots.append(root)
+        decay_and_add(self._products, self._decays, z)
+        for k, root in enumerate(roots):
+            self._products[k][np.ix_(missing, missing)] += root @ root.T
 
     def _learn(
         self, x: FloatArray, moved: BoolArray, missing: NDArray[np.intp], directions: FloatArray | None
     ) -> None:
         leaning = self._forecasts.leaning()
         K = len(EXPERTS)
+        deviations = np.where(moved, leaning[KINDS], 1.0)
         whitened = np.empty((K, self.n))
-        diagonals = np.zeros((K, self.n))
-        deviations = np.ones((K, self.n))
-        for k, expert in enumerate(EXPERTS):
-            deviations[k, moved] = leaning[expert.volatility, moved]
-            z = np.where(moved, x / deviations[k], 0.0)
-            whitened[k] = whiten(self._factors[k], np.clip(z, -WINSOR_LEARNING, WINSOR_LEARNING))
-            diagonals[k, moved] = 1.0 / (np.diag(self._factors[k]) * deviations[k])[moved]
+        standardise(x, moved, leaning, KINDS, WINSOR_LEARNING, whitened)
+        whiten_each(self._factors, whitened)
+        diagonals = moved / (np.diagonal(self._factors, axis1=1, axis2=2) * deviations)
         gram = whitened @ whitened.T
         if directions is not None:
             # The expected likelihood under the present mixture, as in a step of expectation-maximisation.
@@ -204,19 +206,30 @@ class CovarianceMixture:
             gram = whitened @ whitened.T + uncertain @ uncertain.T
         self._weights.update(diagonals, gram, int(np.count_nonzero(moved)))
 
-    def _renew(self, k: int) -> None:
-        """Factorise the correlations of one expert."""
-        self._correlation_of(k, self._factors[k])
-        factorise(self._factors[k])
+    def _renew(self, *experts: int) -> None:
+        """Factorise the correlations of these experts."""
+        for k in experts:
+            self._correlation_of(k, self._factors[k])
+            factorise(self._factors[k])
 
     def _correlation_of(self, k: int, out: FloatArray) -> None:
         count = self._forecasts.count
         moved = int(np.count_nonzero(self._forecasts.own[0]))
-        faded = self._decays[k] ** float(count.max())
+        decay = float(self._decays[k])
+        faded = decay ** float(count.max())
         # what an average with these weights is worth in bars, (sum w)^2 / sum w^2
-        size = (1.0 + self._decays[k]) / (1.0 - self._decays[k]) * (1.0 - faded) / (1.0 + faded)
+        size = (1.0 + decay) / (1.0 - decay) * (1.0 - faded) / (1.0 + faded)
         shrinkage = max(EXPERTS[k].shrinkage, moved / (moved + size)) if moved else 1.0
         shrunk_correlation(self._products[k], trust(count, MATURE), shrinkage, out)
+
+    def deviation(self, weights: FloatArray) -> float:
+        """Standard deviation of some holdings' return in a bar, sqrt(w' Sigma w), without forming Sigma.
+
+        With Sigma = U W^-1 W^-T U it is the length of W^-T U w.
+        """
+        unit = self._forecasts.leaning()[EXPERTS[0].volatility]
+        y: FloatArray = dtrsv(self._inverse_factor().T, unit * weights, lower=0, trans=0)
+        return math.sqrt(float(y @ y))
 
     def volatility(self) -> FloatArray:
         """Standard deviation of a bar's return, of shape (n,)."""
@@ -238,13 +251,24 @@ class CovarianceMixture:
         return self._matrix.copy()
 
     def _mixed(self) -> FloatArray:
+        mixed = self._inverse_factor().copy()
+        invert(mixed)
+        mixed *= self._forecasts.leaning()[EXPERTS[0].volatility][:, None]
+        covariance: FloatArray = mixed @ mixed.T
+        return covariance
+
+    def _inverse_factor(self) -> FloatArray:
+        """W in the unit of the first expert's volatility: a lower triangle."""
+        if self._inverse is not None:
+            return self._inverse
         deviations = self._forecasts.leaning()
-        # the first expert's volatility is the unit in which the factors are mixed
         unit = deviations[EXPERTS[0].volatility]
         known = unit > 0.0
         mixed = np.zeros((self.n, self.n))
         factor = np.zeros((self.n, self.n))
         for k, expert in enumerate(EXPERTS):
+            if self._weights.p[k] == 0.0:
+                continue
             if self.n <= RENEW_ALL:
                 factor[...] = self._factors[k]
             else:
@@ -253,10 +277,8 @@ class CovarianceMixture:
             ratio = np.divide(unit, deviations[expert.volatility], out=np.ones(self.n), where=known)
             invert(factor)
             accumulate(factor, self._weights.p[k], ratio, mixed)
-        invert(mixed)
-        mixed *= unit[:, None]
-        covariance: FloatArray = mixed @ mixed.T
-        return covariance
+        self._inverse = mixed
+        return mixed
 
     def reindex(self, index: ArrayLike) -> CovarianceMixture:
         """The estimate for another list of assets.

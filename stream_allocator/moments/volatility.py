@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.regime.elementary import in_place
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 State = dict[str, NDArray[Any]]
@@ -29,6 +31,70 @@ FLOOR = 1e-8
 # Returns after which an asset stands on its own; before, its variance leans to that of the others.
 MATURE = 60
 LEAN = 10.0
+
+
+@in_place
+def take_squares(
+    x: FloatArray,
+    seen: BoolArray,
+    decay: FloatArray,
+    level_decay: float,
+    squares: FloatArray,
+    weights: FloatArray,
+    total: FloatArray,
+    count: NDArray[np.int64],
+    level: FloatArray,
+) -> None:
+    """Take one bar into the averages of the assets that were `seen` and into the common level, in place."""
+    ratios = 0.0
+    known = 0
+    for i in range(x.size):
+        if seen[i] and weights[HALF_YEAR, i] > 0.0:
+            average = squares[HALF_YEAR, i] / weights[HALF_YEAR, i]
+            if average > 0.0:
+                ratios += min(x[i] * x[i] / average, LEVEL_CAP)
+                known += 1
+    if known > 0:
+        level[0] = level_decay * level[0] + ratios / known
+        level[1] = level_decay * level[1] + 1.0
+    for i in range(x.size):
+        if not seen[i]:
+            continue
+        square = x[i] * x[i]
+        if count[i] > WINSOR_AFTER:
+            quarter = max(squares[QUARTER, i] / weights[QUARTER, i], QUIET * total[i] / count[i])
+            if quarter > 0.0:
+                square = min(square, WINSOR * WINSOR * quarter)
+        for h in range(decay.size):
+            squares[h, i] = decay[h] * squares[h, i] + square
+            weights[h, i] = decay[h] * weights[h, i] + 1.0
+        total[i] += square
+        count[i] += 1
+
+
+@in_place
+def forecast(
+    squares: FloatArray,
+    weights: FloatArray,
+    total: FloatArray,
+    count: NDArray[np.int64],
+    level: FloatArray,
+    own: FloatArray,
+) -> None:
+    """The standard deviations of the three kinds, into `own`."""
+    a, b, c, d = COEFFICIENTS
+    common = level[0] / level[1] if level[1] > 0.0 else 1.0
+    for i in range(total.size):
+        if count[i] == 0:
+            own[:, i] = 0.0
+            continue
+        mean = total[i] / count[i]
+        week, month = squares[WEEK, i] / weights[WEEK, i], squares[MONTH, i] / weights[MONTH, i]
+        half_year = squares[HALF_YEAR, i] / weights[HALF_YEAR, i]
+        least = FLOOR * mean
+        own[0, i] = np.sqrt(max(a * week + b * month + c * common * half_year + d * mean, least))
+        own[1, i] = np.sqrt(max(squares[QUARTER, i] / weights[QUARTER, i], least))
+        own[2, i] = np.sqrt(max(squares[YEAR, i] / weights[YEAR, i], least))
 
 
 class VolatilityForecasts:
@@ -59,7 +125,7 @@ class VolatilityForecasts:
     KINDS = 3
 
     def __init__(self, n: int) -> None:
-        self._decay = 0.5 ** (1.0 / np.array(HALF_LIVES))[:, None]
+        self._decay = 0.5 ** (1.0 / np.array(HALF_LIVES))
         self._level_decay = 0.5 ** (1.0 / LEVEL_HALF_LIFE)
         self.count = np.zeros(n, np.int64)
         self._squares = np.zeros((len(HALF_LIVES), n))
@@ -70,36 +136,23 @@ class VolatilityForecasts:
 
     def update(self, x: FloatArray, seen: BoolArray) -> None:
         """Take the returns of the assets that were `seen`, of shape (n,); the others wait."""
-        square = x[seen] ** 2
-        squares, weights, total = self._squares[:, seen], self._weights[:, seen], self._total[seen]
-        count = self.count[seen]
-        before = weights[0] > 0.0
-        average = np.divide(squares, weights, out=np.zeros_like(squares), where=before)
-        known = average[HALF_YEAR] > 0.0
-        if known.any():
-            with np.errstate(over="ignore"):
-                ratio = np.minimum(square[known] / average[HALF_YEAR, known], LEVEL_CAP)
-            self._level = self._level_decay * self._level + np.array([ratio.mean(), 1.0])
-        quarter = np.maximum(average[QUARTER], QUIET * total / np.maximum(count, 1))
-        bounded = (count > WINSOR_AFTER) & (quarter > 0.0)
-        square[bounded] = np.minimum(square[bounded], WINSOR**2 * quarter[bounded])
-        self._squares[:, seen] = self._decay * squares + square
-        self._weights[:, seen] = self._decay * weights + 1.0
-        self._total[seen] = total + square
-        self.count[seen] = count + 1
+        take_squares(
+            x,
+            seen,
+            self._decay,
+            self._level_decay,
+            self._squares,
+            self._weights,
+            self._total,
+            self.count,
+            self._level,
+        )
         self.own = self._deviations()
 
     def _deviations(self) -> FloatArray:
-        average = np.divide(
-            self._squares, self._weights, out=np.zeros_like(self._squares), where=self.count > 0
-        )
-        mean = self._total / np.maximum(self.count, 1)
-        level = self._level[0] / self._level[1] if self._level[1] > 0.0 else 1.0
-        a, b, c, d = COEFFICIENTS
-        blended = a * average[WEEK] + b * average[MONTH] + c * level * average[HALF_YEAR] + d * mean
-        variance = np.maximum(np.stack([blended, average[QUARTER], average[YEAR]]), FLOOR * mean)
-        deviation: FloatArray = np.sqrt(variance)
-        return deviation
+        own = np.empty((self.KINDS, len(self.count)))
+        forecast(self._squares, self._weights, self._total, self.count, self._level, own)
+        return own
 
     def leaning(self) -> FloatArray:
         """Forecasts: as `own`, but a young asset's variance leans to what is usual among the others, (3, n).

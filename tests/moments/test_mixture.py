@@ -206,6 +206,18 @@ def test_asking_for_the_matrix_changes_nothing():
 # -- what it finds
 
 
+@pytest.mark.parametrize("rows", [market(), duplicates(), constants(), newcomer(), halted()])
+def test_deviation_of_holdings_is_that_of_the_matrix_whoever_asks_first(rows):
+    estimate, other = fed(rows), fed(rows)
+    holdings = np.random.default_rng(2).normal(size=estimate.n)
+    alone = estimate.deviation(holdings)
+    matrix = other.matrix()
+    assert alone == pytest.approx(math.sqrt(holdings @ matrix @ holdings), rel=1e-9)
+    assert other.deviation(holdings) == alone
+    assert np.array_equal(estimate.matrix(), matrix)
+    assert estimate.deviation(np.zeros(estimate.n)) == 0.0
+
+
 def test_covariance_of_stationary_returns_is_found():
     rng = np.random.default_rng(3)
     truth = np.array([[1.0, 0.5, 0.3], [0.5, 1.0, 0.2], [0.3, 0.2, 1.0]]) * np.outer([1, 2, 3], [1, 2, 3])
