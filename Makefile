@@ -46,15 +46,16 @@ image:  ## the service's container image
 kafka: $(READY)  ## a Kafka broker for this machine, until interrupted
 	$(BIN)/python -m benchmarks.brokers serve
 
-# uv is a tool of this target alone, so it has a place of its own under build/
+# uv is a tool of this target alone, so it has a place of its own under build/. Extras stay in the pins: without
+# them pip takes the newest coverage[toml], finds that it is not the pinned coverage, and refuses to install.
 lock:  ## renew requirements/*.txt
 	test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv; }
 	build/uv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
-	    --quiet --output-file requirements/runtime.txt
+	    --no-strip-extras --quiet --output-file requirements/runtime.txt
 	build/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	    --no-header --quiet --output-file requirements/dev.txt
+	    --no-header --no-strip-extras --quiet --output-file requirements/dev.txt
 	build/uv/bin/uv pip compile pyproject.toml --extra dev --extra benchmark --universal --python-version 3.11 \
-	    --generate-hashes --no-header --quiet --output-file requirements/benchmark.txt
+	    --generate-hashes --no-header --no-strip-extras --quiet --output-file requirements/benchmark.txt
 
 clean:  ## everything that can be made again
 	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
