@@ -35,6 +35,9 @@ __all__ = [
     "load_policy",
 ]
 
+#: A topology of 10,000 universes is 8 MB: libyaml reads it in 2 s, plain Python in 16.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -355,7 +358,7 @@ def load_model(model: type[Model], path: str | Path) -> Model:
     """
     path = Path(path)
     try:
-        data: Any = yaml.safe_load(path.read_text("utf-8"))
+        data: Any = yaml.load(path.read_text("utf-8"), Loader=_SafeLoader)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
     except yaml.YAMLError as error:

@@ -5,6 +5,8 @@ in it: it names the environment variables or files that hold them.
 """
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -30,6 +32,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
 
+def _twice(names: Iterable[str]) -> list[str]:
+    """Names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
 class Portfolio(Section):
     """One portfolio: its policy file, relative to the topology's, and the mode that it starts in."""
 
@@ -52,11 +59,11 @@ class Universe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for what, names in (("assets", self.assets), ("portfolios", tuple(p.name for p in self.portfolios))):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
+            if twice := _twice(names):
                 raise ValueError(f"{what} of universe {self.name} are named twice: {', '.join(twice)}")
+        known = set(self.assets)
         for group, members in self.groups.items():
-            unknown = [m for m in members if m not in self.assets]
+            unknown = [m for m in members if m not in known]
             if unknown:
                 raise ValueError(f"group {group} names assets that the universe lacks: {', '.join(unknown)}")
         return self
@@ -91,9 +98,7 @@ class Topics(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = list(self.names.values())
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
+        if twice := _twice(self.names.values()):
             raise ValueError(f"topics must have names of their own; used twice: {', '.join(twice)}")
         if self.min_insync_replicas > self.replication_factor:
             raise ValueError("min_insync_replicas must not be above replication_factor")
@@ -235,12 +240,11 @@ class Topology(Section):
     worker: Worker = Worker()
     universes: Annotated[tuple[Universe, ...], Field(min_length=1)]
     _policies: dict[tuple[str, str], Policy] = PrivateAttr(default_factory=dict)
+    _named: tuple[tuple[Universe, ...], dict[str, Universe]] = PrivateAttr(default=((), {}))
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [u.name for u in self.universes]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
+        if twice := _twice(u.name for u in self.universes):
             raise ValueError(f"universes are named twice: {', '.join(twice)}")
         return self
 
@@ -251,12 +255,18 @@ class Topology(Section):
         return other
 
     def universe(self, name: str) -> Universe | None:
-        """The universe of that name, if there is one."""
-        return next((u for u in self.universes if u.name == name), None)
+        """The universe of that name, if there is one; every record asks, so it is a look-up."""
+        indexed, named = self._named
+        if indexed is not self.universes:  # the first question, or a copy with other universes
+            named = {u.name: u for u in self.universes}
+            self._named = self.universes, named
+        return named.get(name)
 
     def policies(self, universe: str) -> dict[str, Policy]:
         """Portfolio -> policy for one universe."""
-        return {p: policy for (u, p), policy in self._policies.items() if u == universe}
+        known = self.universe(universe)
+        names = () if known is None else [(universe, p.name) for p in known.portfolios]
+        return {where[1]: self._policies[where] for where in names if where in self._policies}
 
     def with_policy(self, policy: Policy) -> "Topology":
         """The same topology with one policy for every portfolio, as replay of another policy wants it."""
@@ -318,9 +328,10 @@ def load_topology(path: str | Path) -> Topology:
     """
     path = Path(path)
     topology = load_model(Topology, path)
+    named = {p.policy for u in topology.universes for p in u.portfolios}
+    policies = {name: load_policy(path.parent / name) for name in sorted(named)}
     for universe in topology.universes:
         for portfolio in universe.portfolios:
-            policy = load_policy(path.parent / portfolio.policy)
-            topology._policies[universe.name, portfolio.name] = policy
+            topology._policies[universe.name, portfolio.name] = policies[portfolio.policy]
         check_policies(universe, topology.policies(universe.name), str(path))
     return topology

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from stream_allocator.errors import ConfigurationError
+from stream_allocator.policy import load_policy
 from stream_allocator.topology import Security, load_topology
 
 POLICY = {"name": "p", "budgets": {label: {} for label in ("calm", "normal", "stressed", "transition")}}
@@ -88,3 +89,27 @@ def test_another_broker_or_policy_leaves_the_topology_as_it_was(root):
     assert other.bootstrap_servers == "elsewhere:1"
     assert other.policies("us-large-cap")["core"].name == "other"
     assert topology.policies("us-large-cap")["core"].name == "us-large-cap"
+
+
+def test_universes_are_found_by_name_in_a_copy_too(tmp_path):
+    topology = load_topology(write(tmp_path))
+    (found,) = topology.universes
+    assert topology.universe("u") is found
+    assert topology.universe("v") is None
+    assert topology.policies("v") == {}
+    other = topology.model_copy(update={"universes": (found.model_copy(update={"name": "v"}),)})
+    assert other.universe("u") is None
+    assert other.universe("v") is other.universes[0]
+    assert topology.universe("u") is found
+
+
+def test_a_policy_file_is_read_once_however_many_portfolios_name_it(tmp_path, monkeypatch):
+    path = write(tmp_path)
+    data = yaml.safe_load(path.read_text())
+    data["universes"] = [{**data["universes"][0], "name": f"u{i}"} for i in range(5)]
+    path.write_text(yaml.safe_dump(data))
+    read = []
+    monkeypatch.setattr("stream_allocator.topology.load_policy", lambda p: read.append(p) or load_policy(p))
+    topology = load_topology(path)
+    assert read == [tmp_path / "policy0.yaml"]
+    assert {topology.policies(u.name)["f0"].digest for u in topology.universes} == {load_policy(*read).digest}

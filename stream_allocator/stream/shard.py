@@ -25,6 +25,9 @@ from stream_allocator.topology import Topology
 
 __all__ = ["Outgoing", "Shard"]
 
+#: Universes that a dead letter names when its own is unknown: the topology may have thousands.
+NAMED = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -67,7 +70,9 @@ class Shard:
             code: RejectionCode = "unknown_schema" if error.code == "unknown_schema" else "malformed"
             return self._dead_letter(record, Rejection(code, str(error)))
         if self.topology.universe(event.universe) is None:
-            known = ", ".join(u.name for u in self.topology.universes)
+            names = [u.name for u in self.topology.universes[:NAMED]]
+            more = len(self.topology.universes) - len(names)
+            known = ", ".join(names) + (f" and {more} more" if more else "")
             reason = f"topology {self.topology.name} has no universe {event.universe}; known: {known}"
             return self._dead_letter(record, Rejection("unknown_universe", reason))
         return event

@@ -111,6 +111,16 @@ def test_a_refused_record_is_a_dead_letter_with_its_reason(topology, change, cod
     assert shard.digest() == before
 
 
+def test_a_dead_letter_names_some_of_a_thousand_universes(topology):
+    one = topology.universes[0]
+    many = tuple(one.model_copy(update={"name": f"u{i}"}) for i in range(1000))
+    shard = Shard(topology.model_copy(update={"universes": many}), 0)
+    (out,) = shard.apply(framed(worlds.tick(0, (0.0,) * 4, universe="w"), 0))
+    assert out.event.code == "unknown_universe"
+    assert "has no universe w; known: u0, u1, " in out.event.reason
+    assert out.event.reason.endswith(" and 980 more")
+
+
 @settings(max_examples=10)
 @given(cut=st.integers(0, 40))
 def test_a_shard_goes_on_from_its_snapshots_byte_for_byte(topology, cut):
