@@ -301,6 +301,9 @@ def feed(
     rate: Annotated[
         float | None, typer.Option(help="bars a second; as fast as possible when not given")
     ] = None,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="in the packed form: numbers in the universe's order, no names")
+    ] = False,
 ) -> None:
     """Publish a price file as returns."""
     from stream_allocator.backtest.prices import bundled, load_prices
@@ -308,7 +311,7 @@ def feed(
 
     _logging()
     source = load_prices(prices) if prices else bundled()
-    run_feed(_topology(topology, bootstrap), source, bars=bars, rate=rate, stop=_stop_event())
+    run_feed(_topology(topology, bootstrap), source, bars=bars, rate=rate, stop=_stop_event(), packed=packed)
 
 
 @app.command()

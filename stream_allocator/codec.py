@@ -30,10 +30,12 @@ import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from stream_allocator import events
-from stream_allocator.errors import CodecError
+from stream_allocator.errors import CodecError, ConfigurationError
 
 __all__ = [
     "FINGERPRINT_HEADER",
+    "FORMS",
+    "OPTIONAL_SCHEMAS",
     "SCHEMA_NAMES",
     "Codec",
     "decode",
@@ -49,6 +51,7 @@ FINGERPRINT_HEADER = "avro-fingerprint"
 #: Event class -> name of its schema file.
 SCHEMA_NAMES: Mapping[type, str] = {
     events.ReturnEvent: "return_event",
+    events.PackedReturnEvent: "packed_return_event",
     events.PositionEvent: "position_event",
     events.ControlEvent: "control_event",
     events.Allocation: "allocation",
@@ -58,6 +61,15 @@ SCHEMA_NAMES: Mapping[type, str] = {
     events.DeadLetter: "dead_letter",
     events.Snapshot: "snapshot",
 }
+
+#: Event class -> all classes whose records share its topic, told apart by the writer's schema; it comes first
+#: and is what a record without that is taken for.
+FORMS: Mapping[type, tuple[type, ...]] = {
+    events.ReturnEvent: (events.ReturnEvent, events.PackedReturnEvent),
+}
+
+#: Schemas that a registry need not have, because nobody must publish them.
+OPTIONAL_SCHEMAS = frozenset({"packed_return_event"})
 
 Event = TypeVar("Event")
 Headers = Iterable[tuple[str, bytes | None]]
@@ -249,7 +261,7 @@ def read_published(
     if value is None:
         raise CodecError("malformed", f"not a {name}: the record has no value")
     body = unframed(value)
-    writer = next((v for k, v in headers or () if k == FINGERPRINT_HEADER), None)
+    writer = _writer(headers)
     if writer is not None:
         return decode(cls, body, writer=writer), body
     newest_first = reversed(list(_schema(name).writers))
@@ -260,6 +272,11 @@ def read_published(
             with contextlib.suppress(CodecError):
                 return decode(cls, body, writer=older), body
         raise
+
+
+def _writer(headers: Headers | None) -> bytes | None:
+    """Fingerprint of the schema that a record was written with, where a header holds it."""
+    return next((v for k, v in headers or () if k == FINGERPRINT_HEADER), None)
 
 
 class Codec:
@@ -280,7 +297,31 @@ class Codec:
         body, name = encode(event), SCHEMA_NAMES[type(event)]
         if self._ids is None:
             return body, [(FINGERPRINT_HEADER, _schema(name).fingerprint)]
+        if name not in self._ids:
+            raise ConfigurationError(f"wire.schema_ids has no id for {name}; register its schema first")
         return struct.pack(">bI", 0, self._ids[name]) + body, []
+
+    def marks(self, cls: type) -> tuple[bytes, list[tuple[str, bytes]] | None] | None:
+        """What :meth:`frame` puts before the body of such an event, and its headers; None where it has no id.
+
+        With Confluent framing headers say nothing, and are None.
+        """
+        name = SCHEMA_NAMES[cls]
+        if self._ids is None:
+            return b"", [(FINGERPRINT_HEADER, _schema(name).fingerprint)]
+        return (struct.pack(">bI", 0, self._ids[name]), None) if name in self._ids else None
+
+    def unframe_form(self, cls: type, value: bytes | None, headers: Headers | None) -> Any:
+        """As :meth:`unframe`, of whichever of the :data:`FORMS` of ``cls`` the writer's schema names."""
+        forms = FORMS.get(cls, (cls,))
+        return self.unframe(self._form(forms, value, headers) if len(forms) > 1 else cls, value, headers)
+
+    def _form(self, forms: tuple[type, ...], value: bytes | None, headers: Headers | None) -> type:
+        if self._ids is None:
+            writer = _writer(headers)
+            return next((c for c in forms if writer in _schema(SCHEMA_NAMES[c]).writers), forms[0])
+        found = int.from_bytes((value or b"")[1:5], "big")
+        return next((c for c in forms if self._ids.get(SCHEMA_NAMES[c]) == found), forms[0])
 
     def unframe(self, cls: type[Event], value: bytes | None, headers: Headers | None) -> Event:
         """The event of a record.
@@ -293,8 +334,7 @@ class Codec:
         if value is None:
             raise CodecError("malformed", f"not a {SCHEMA_NAMES[cls]}: the record has no value")
         if self._ids is None:
-            writer = next((v for k, v in headers or () if k == FINGERPRINT_HEADER), None)
-            return decode(cls, value, writer=writer)
+            return decode(cls, value, writer=_writer(headers))
         if len(value) < 5 or value[0] != 0:
             raise CodecError(
                 "malformed", f"not a {SCHEMA_NAMES[cls]}: no Confluent framing (magic byte 0, 4-byte id)"

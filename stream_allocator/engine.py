@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stream_allocator.audit import AuditChain
-from stream_allocator.bars import Bar, BarAssembly
+from stream_allocator.bars import Array, Bar, BarAssembly, Index
 from stream_allocator.book import Book
 from stream_allocator.codec import digest, encode
 from stream_allocator.decision import Context, decide
@@ -24,12 +24,13 @@ from stream_allocator.events import (
     Evidence,
     Input,
     Output,
+    PackedReturnEvent,
     PositionEvent,
     RegimeUpdate,
     Rejection,
     ReturnEvent,
 )
-from stream_allocator.intake import refuse_control, refuse_positions, refuse_returns
+from stream_allocator.intake import numbers, refuse_control, refuse_positions, refuse_returns
 from stream_allocator.market import Market, MarketView
 from stream_allocator.policy import Policy
 from stream_allocator.state import pack, unpack
@@ -108,7 +109,7 @@ class Engine:
 
         Parameters
         ----------
-        event : ReturnEvent, PositionEvent or ControlEvent
+        event : ReturnEvent, PackedReturnEvent, PositionEvent or ControlEvent
         offset : int
             The record's offset on its topic.
 
@@ -119,7 +120,7 @@ class Engine:
             ``Rejection`` (after its audit entry for positions and control), when the engine did not move.
         """
         match event:
-            case ReturnEvent():
+            case ReturnEvent() | PackedReturnEvent():
                 return self._apply_returns(event, offset)
             case PositionEvent():
                 return self._apply_positions(event, offset)
@@ -128,36 +129,63 @@ class Engine:
 
     # -- returns ---------------------------------------------------------------------------------
 
-    def _apply_returns(self, event: ReturnEvent, offset: int) -> list[Output]:
+    def _apply_returns(self, event: ReturnEvent | PackedReturnEvent, offset: int) -> list[Output]:
         refusal = refuse_returns(event, self.universe)
         if refusal is not None:
             return [refusal]
-        source = f"returns/{event.source}"
-        if self._is_duplicate(source, event.sequence):
+        if isinstance(event, PackedReturnEvent):
+            index = np.arange(len(self.universe.assets))
+        else:
+            index = np.array([self._index[a] for a in event.assets], dtype=np.int64)
+        returns, volumes = numbers(event)
+        return self.apply_returns(
+            event.source, event.sequence, event.event_time, index, returns, volumes, offset
+        )
+
+    def apply_returns(
+        self,
+        source: str,
+        sequence: int,
+        event_time: int,
+        index: Index,
+        returns: Array,
+        dollar_volumes: Array | None,
+        offset: int,
+    ) -> list[Output]:
+        """As :meth:`apply`, for returns that are arrays already and that intake would let pass.
+
+        Parameters
+        ----------
+        source : str
+        sequence, event_time : int
+            The latter not negative.
+        index : ndarray of int64, shape (k,)
+            Places of the assets in the universe's order, each at most once; not empty.
+        returns : ndarray, shape (k,)
+            In [-1, inf), or NaN.
+        dollar_volumes : ndarray, shape (k,), optional
+            Finite and not negative, or NaN.
+        offset : int
+        """
+        counted = f"returns/{source}"
+        if self._is_duplicate(counted, sequence):
             return []
-        index = np.array([self._index[a] for a in event.assets], dtype=np.int64)
-        behind = self._bars.late(event.event_time, index)
+        behind = self._bars.late(event_time, index)
         if behind is not None:
             self._late += 1
             what = (
                 "its bar has closed" if behind < 0 else f"{self.universe.assets[behind]} has reported since"
             )
-            return [
-                Rejection(
-                    "late", f"event time {event.event_time} from {event.source}: {what}; correct the source"
-                )
-            ]
+            return [Rejection("late", f"event time {event_time} from {source}: {what}; correct the source")]
         outputs: list[Output] = []
         if self._returns_offset < 0:
             outputs.append(
                 self._chain.append(
-                    "start", event.event_time, -1, subject=self.universe.name, digest=self.configuration
+                    "start", event_time, -1, subject=self.universe.name, digest=self.configuration
                 )
             )
-        self._enter_sequence(source, event.sequence)
-        returns = np.array(event.returns, dtype=np.float64)
-        volumes = None if event.dollar_volumes is None else np.array(event.dollar_volumes, dtype=np.float64)
-        self._bars.add(event.event_time, index, returns, volumes)
+        self._enter_sequence(counted, sequence)
+        self._bars.add(event_time, index, returns, dollar_volumes)
         self._market.tick(index, returns)
         self._returns_offset = offset
         for bar in self._bars.close():

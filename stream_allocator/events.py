@@ -43,6 +43,22 @@ class ReturnEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedReturnEvent:
+    """Returns of a universe's whole cross-section in the order of its assets, as little-endian float64.
+
+    ``asset_order`` is the fingerprint of that order (:func:`stream_allocator.packed.asset_order`).
+    """
+
+    universe: str
+    source: str
+    sequence: int
+    event_time: int
+    asset_order: bytes
+    returns: bytes
+    dollar_volumes: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PositionEvent:
     """A full snapshot of one portfolio's holdings; applying it twice changes nothing."""
 
@@ -327,10 +343,11 @@ class Rejection:
     reason: str
 
 
-Input: TypeAlias = ReturnEvent | PositionEvent | ControlEvent
+Input: TypeAlias = ReturnEvent | PackedReturnEvent | PositionEvent | ControlEvent
 Output: TypeAlias = Allocation | Evidence | RegimeUpdate | AuditEntry | Rejection
 WireEvent: TypeAlias = (
     ReturnEvent
+    | PackedReturnEvent
     | PositionEvent
     | ControlEvent
     | Allocation

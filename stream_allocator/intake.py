@@ -2,10 +2,23 @@
 
 import math
 
-from stream_allocator.events import ControlEvent, Input, PositionEvent, Rejection, ReturnEvent
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.events import (
+    ControlEvent,
+    Input,
+    PackedReturnEvent,
+    PositionEvent,
+    Rejection,
+    ReturnEvent,
+)
+from stream_allocator.packed import asset_order, unpacked
 from stream_allocator.topology import Universe
 
-__all__ = ["refuse_control", "refuse_positions", "refuse_returns"]
+__all__ = ["numbers", "refuse_control", "refuse_positions", "refuse_returns"]
+
+Array = NDArray[np.float64]
 
 #: Cash and market values must add up to NAV to this, relative: feeds round to cents, not to bits.
 NAV_TOLERANCE = 1e-6
@@ -13,25 +26,63 @@ NAV_TOLERANCE = 1e-6
 LARGEST_WEIGHT = 1e6
 
 
-def refuse_returns(event: ReturnEvent, universe: Universe) -> Rejection | None:
+def refuse_returns(event: ReturnEvent | PackedReturnEvent, universe: Universe) -> Rejection | None:
     """Whether returns name known assets once each, with possible numbers."""
-    refusal = _refuse_assets(event.assets, universe)
-    if refusal is not None:
-        return refusal
+    if isinstance(event, PackedReturnEvent):
+        assets, refusal = universe.assets, _refuse_packing(event, universe)
+    else:
+        assets, refusal = event.assets, _refuse_assets(event.assets, universe) or _refuse_lengths(event)
+    return refusal or _refuse_numbers(assets, *numbers(event)) or _refuse_time(event)
+
+
+def numbers(event: ReturnEvent | PackedReturnEvent) -> tuple[Array, Array | None]:
+    """Returns and dollar volumes of an event, whichever form it has."""
+    if isinstance(event, PackedReturnEvent):
+        packed = event.dollar_volumes
+        return unpacked(event.returns), None if packed is None else unpacked(packed)
+    volumes = event.dollar_volumes
+    return (
+        np.array(event.returns, dtype=np.float64),
+        None if volumes is None else np.array(volumes, dtype=np.float64),
+    )
+
+
+def _refuse_lengths(event: ReturnEvent) -> Rejection | None:
     n, volumes = len(event.assets), event.dollar_volumes
     if n == 0:
         return Rejection("invalid", "no assets are named")
     if len(event.returns) != n or (volumes is not None and len(volumes) != n):
         return Rejection("invalid", f"{n} assets, but other numbers of returns or dollar volumes")
-    for asset, r in zip(event.assets, event.returns, strict=True):
-        if r < -1.0 or r == math.inf:
-            return Rejection("invalid", f"return of {asset} is {r}; simple returns lie in [-1, inf)")
-    for asset, v in zip(event.assets, volumes or (), strict=False):
-        if v < 0.0 or v == math.inf:
-            return Rejection(
-                "invalid", f"dollar volume of {asset} is {v}; it must be finite and not negative"
-            )
-    return _refuse_time(event)
+    return None
+
+
+def _refuse_packing(event: PackedReturnEvent, universe: Universe) -> Rejection | None:
+    n, volumes = len(universe.assets), event.dollar_volumes
+    expected = asset_order(universe.assets)
+    if event.asset_order != expected:
+        return Rejection(
+            "invalid",
+            f"packed for assets or an order with fingerprint {event.asset_order.hex()[:32]}; universe "
+            f"{universe.name} has {expected.hex()}; pack in the order of the universe's assets",
+        )
+    if len(event.returns) != 8 * n or (volumes is not None and len(volumes) != 8 * n):
+        return Rejection("invalid", f"{n} assets, but other numbers of packed returns or dollar volumes")
+    return None
+
+
+def _refuse_numbers(assets: tuple[str, ...], returns: Array, volumes: Array | None) -> Rejection | None:
+    bad = np.flatnonzero((returns < -1.0) | (returns == np.inf))
+    if bad.size:
+        i = int(bad[0])
+        return Rejection(
+            "invalid", f"return of {assets[i]} is {float(returns[i])}; simple returns lie in [-1, inf)"
+        )
+    bad = np.flatnonzero((volumes < 0.0) | (volumes == np.inf)) if volumes is not None else bad
+    if volumes is not None and bad.size:
+        i = int(bad[0])
+        what = f"dollar volume of {assets[i]} is {float(volumes[i])}"
+        return Rejection("invalid", f"{what}; it must be finite and not negative")
+    return None
 
 
 def refuse_positions(event: PositionEvent, universe: Universe) -> Rejection | None:

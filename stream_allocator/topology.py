@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from stream_allocator.codec import SCHEMA_NAMES
+from stream_allocator.codec import OPTIONAL_SCHEMAS, SCHEMA_NAMES
 from stream_allocator.errors import ConfigurationError
 from stream_allocator.events import Mode
 from stream_allocator.policy import Policy, Section, load_model, load_policy
@@ -223,7 +223,7 @@ class Wire(Section):
     @model_validator(mode="after")
     def _ids(self) -> Self:
         if self.framing == "confluent":
-            missing = sorted(set(SCHEMA_NAMES.values()) - set(self.schema_ids))
+            missing = sorted(set(SCHEMA_NAMES.values()) - OPTIONAL_SCHEMAS - set(self.schema_ids))
             if missing:
                 raise ValueError(f"framing confluent needs schema_ids for: {', '.join(missing)}")
         return self

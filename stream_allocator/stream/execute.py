@@ -18,7 +18,8 @@ from stream_allocator.backtest.account import COST_BPS, PaperAccount
 from stream_allocator.bars import BarAssembly
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError, CodecError
-from stream_allocator.events import Allocation, PositionEvent, ReturnEvent
+from stream_allocator.events import Allocation, PackedReturnEvent, PositionEvent, ReturnEvent
+from stream_allocator.intake import numbers, refuse_returns
 from stream_allocator.policy import Policy
 from stream_allocator.stream.clients import consumer_settings, producer_settings
 from stream_allocator.topology import Topology, Universe
@@ -61,6 +62,7 @@ class UniverseExecution:
         nav: float = 1e6,
         cost_bps: float = COST_BPS,
     ) -> None:
+        self._universe = universe
         self._index = {asset: i for i, asset in enumerate(universe.assets)}
         grace = max(p.schedule.grace_seconds for p in policies.values())
         self._bars = BarAssembly(len(universe.assets), round(grace * 1e6))
@@ -84,21 +86,22 @@ class UniverseExecution:
             return False
         return account.receive(allocation)
 
-    def returns(self, event: ReturnEvent, *, live: bool = True) -> list[PositionEvent]:
+    def returns(self, event: ReturnEvent | PackedReturnEvent, *, live: bool = True) -> list[PositionEvent]:
         """Take in returns; what to publish for the bars that they close.
 
         Parameters
         ----------
-        event : ReturnEvent
+        event : ReturnEvent or PackedReturnEvent
         live : bool
             False while catching up: holdings are marked, nothing is filled or published.
         """
-        if not set(event.assets) <= set(self._index):
+        if refuse_returns(event, self._universe) is not None:
             return []  # the engine refuses it too
-        index = np.array([self._index[a] for a in event.assets], dtype=np.int64)
-        if index.size == 0 or self._bars.late(event.event_time, index) is not None:
+        named = self._universe.assets if isinstance(event, PackedReturnEvent) else event.assets
+        index = np.array([self._index[a] for a in named], dtype=np.int64)
+        if self._bars.late(event.event_time, index) is not None:
             return []
-        self._bars.add(event.event_time, index, np.array(event.returns, dtype=np.float64), None)
+        self._bars.add(event.event_time, index, numbers(event)[0], None)
         published = []
         for bar in self._bars.close():
             for name, account in self.accounts.items():
@@ -196,7 +199,7 @@ class PaperExecution:
             if message.topic() == self._topics.allocations:
                 universe.allocation(self._codec.unframe(Allocation, message.value(), message.headers()))
                 return []
-            event = self._codec.unframe(ReturnEvent, message.value(), message.headers())
+            event = self._codec.unframe_form(ReturnEvent, message.value(), message.headers())
         except CodecError as error:  # the worker publishes it as a dead letter; here it is only skipped
             log.warning("skipped topic=%s offset=%d: %s", message.topic(), message.offset(), error)
             return []

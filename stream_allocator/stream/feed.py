@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from stream_allocator.backtest.prices import Prices, return_events
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError, DataError
+from stream_allocator.packed import pack
 from stream_allocator.stream.clients import producer_settings
 from stream_allocator.topology import Topology
 
@@ -29,6 +30,7 @@ def feed(
     rate: float | None = None,
     stop: threading.Event | None = None,
     source: str = "prices",
+    packed: bool = False,
 ) -> int:
     """Publish one cross-section of returns a bar for every universe that the prices cover.
 
@@ -47,6 +49,8 @@ def feed(
         Ends the feed after the present bar.
     source : str
         Of the return events.
+    packed : bool
+        Publish them in the packed form.
 
     Returns
     -------
@@ -57,6 +61,8 @@ def feed(
     ------
     DataError
         When the prices cover no universe of the topology.
+    ConfigurationError
+        When a registry is used that has no id for the packed form.
     BusError
         When the broker refuses a record or does not confirm in time.
     """
@@ -77,8 +83,8 @@ def feed(
     for cross_sections in zip(*streams, strict=True):
         if stop.is_set():
             break
-        for event in cross_sections:
-            value, headers = codec.frame(event)
+        for universe, event in zip(universes, cross_sections, strict=True):
+            value, headers = codec.frame(pack(event, universe.assets) if packed else event)
             publisher.publish(event.universe.encode(), value, headers)
         published += 1
         if rate is not None:

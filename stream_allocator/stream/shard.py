@@ -65,7 +65,7 @@ class Shard:
     def decode(self, record: Record) -> Input | Outgoing:
         """The event that a record holds, for a universe that the topology knows; else its dead letter."""
         try:
-            event: Input = self._codec.unframe(INPUTS[record.role], record.value, record.headers)
+            event: Input = self._codec.unframe_form(INPUTS[record.role], record.value, record.headers)
         except CodecError as error:
             code: RejectionCode = "unknown_schema" if error.code == "unknown_schema" else "malformed"
             return self._dead_letter(record, Rejection(code, str(error)))

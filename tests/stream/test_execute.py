@@ -1,6 +1,7 @@
 """The paper execution fills once, at the next bar, and goes on where its last snapshot left it."""
 
 import time
+from dataclasses import replace
 
 import decisions
 import numpy as np
@@ -11,6 +12,7 @@ from confluent_kafka import Producer
 from stream_allocator import events
 from stream_allocator.codec import Codec
 from stream_allocator.errors import BusError
+from stream_allocator.packed import pack
 from stream_allocator.stream.clients import producer_settings
 from stream_allocator.stream.embedded import EmbeddedBroker
 from stream_allocator.stream.execute import SOURCE, PaperExecution, UniverseExecution
@@ -50,6 +52,15 @@ def test_single_ticks_close_a_bar_when_all_have_reported():
     paper.allocation(decision(0, 0, 0.5, 0.5))
     assert paper.returns(worlds.tick(1, (0.1,), assets=("A0",))) == []
     assert len(paper.returns(worlds.tick(1, (0.1,), assets=("A1",)))) == 1
+
+
+def test_packed_returns_are_taken_as_the_plain_ones_are():
+    paper = machine()
+    paper.returns(pack(bar(0), ASSETS))
+    paper.allocation(decision(0, 0, 0.6, 0.4))
+    (snapshot,) = paper.returns(pack(bar(1, 0.5, 0.5), ASSETS))
+    assert snapshot.market_values == pytest.approx((600.0, 400.0))
+    assert paper.returns(replace(pack(bar(2), ASSETS), asset_order=bytes(8))) == []
 
 
 def test_a_decision_that_came_too_late_is_counted_as_stale():

@@ -13,6 +13,7 @@ from stream_allocator.backtest.prices import Prices, return_events
 from stream_allocator.codec import Codec
 from stream_allocator.errors import DataError
 from stream_allocator.events import ReturnEvent
+from stream_allocator.packed import pack
 from stream_allocator.stream.clients import consumer_settings
 from stream_allocator.stream.embedded import EmbeddedBroker
 from stream_allocator.stream.feed import feed
@@ -50,6 +51,13 @@ def test_every_bar_arrives_once_in_order_in_one_partition_under_the_universes_ke
     assert events == list(return_events(history(), worlds.universe()))
     assert {m.key() for m in messages} == {b"u"}
     assert len({m.partition() for m in messages}) == 1
+
+
+def test_the_packed_form_holds_the_same_bars(topology):
+    assert feed(topology, history(), bars=10, packed=True) == 10
+    events = [Codec().unframe_form(ReturnEvent, m.value(), m.headers()) for m in read(topology, 10)]
+    plain = list(return_events(history().tail(10), worlds.universe()))
+    assert events == [pack(e, worlds.ASSETS) for e in plain]
 
 
 def test_only_the_last_bars_and_at_the_rate(topology):
