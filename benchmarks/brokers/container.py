@@ -24,7 +24,7 @@ from benchmarks.brokers.node import (
     VERSION,
     BrokerDied,
     BrokerUnavailable,
-    free_ports,
+    Ports,
     server_properties,
 )
 
@@ -42,10 +42,10 @@ class ContainerKafka(DockerContainer):
 
     def __init__(self, image: str) -> None:
         super().__init__(image)
-        ports = free_ports(3)
-        self.bootstrap_servers = f"{HOST}:{ports[0]}"
+        ports = Ports.free()
+        self.bootstrap_servers = f"{HOST}:{ports.client}"
         shared = sys.platform == "linux"
-        properties = server_properties(*ports, listen=HOST if shared else "0.0.0.0")
+        properties = server_properties(ports, listen=HOST if shared else "0.0.0.0")
         self.with_envs(
             **{f"KAFKA_{key.replace('.', '_').upper()}": value for key, value in properties.items()},
             KAFKA_HEAP_OPTS="-Xms256m -Xmx512m",
@@ -55,7 +55,7 @@ class ContainerKafka(DockerContainer):
         if shared:
             placement["network_mode"] = "host"
         else:
-            placement["ports"] = {f"{ports[0]}/tcp": (HOST, ports[0])}
+            placement["ports"] = {f"{ports.client}/tcp": (HOST, ports.client)}
         self.with_kwargs(**placement)
 
     def start(self, timeout: float = 60.0) -> Self:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +22,7 @@ from benchmarks.brokers.node import (
     VERSION,
     BrokerDied,
     BrokerUnavailable,
-    free_ports,
+    Ports,
     server_properties,
 )
 
@@ -80,14 +80,24 @@ class LocalKafka:
     ----------
     directory
         Folder for data and log, kept afterwards; by default a temporary one.
+    ports
+        Where it listens; by default on free ports.
     settings
         Further entries of server.properties, over those of `server_properties`.
     heap
         The JVM's heap, as for -Xmx.
+    within
+        Command that runs the broker's own, such as one that enters a namespace.
     """
 
     def __init__(
-        self, directory: Path | None = None, *, settings: Mapping[str, str] | None = None, heap: str = "512m"
+        self,
+        directory: Path | None = None,
+        *,
+        ports: Ports | None = None,
+        settings: Mapping[str, str] | None = None,
+        heap: str = "512m",
+        within: Sequence[str] = (),
     ) -> None:
         self._java, self._classpath = java(), f"{kafka_jars()}/*"
         self._temporary = tempfile.TemporaryDirectory(prefix="kafka-") if directory is None else None
@@ -95,11 +105,14 @@ class LocalKafka:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / "broker.log"
         self._properties = self.directory / "server.properties"
-        ports = free_ports(3)
-        self.bootstrap_servers = f"{HOST}:{ports[0]}"
-        lines = server_properties(*ports) | {"log.dirs": str(self.directory / "data")} | dict(settings or {})
+        ports = ports or Ports.free()
+        self.bootstrap_servers = f"{HOST}:{ports.client}"
+        lines = server_properties(ports) | {"log.dirs": str(self.directory / "data")} | dict(settings or {})
+        self._formatted = (self.directory / "data" / "meta.properties").exists()
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         self._heap = heap
+        self._within = list(within)
+        self._seen = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
 
@@ -116,14 +129,22 @@ class LocalKafka:
         BrokerDied
             When it ends, or is not up in `timeout` seconds.
         """
+        self.launch()
+        self.wait_until_started(timeout)
+        return self
+
+    def launch(self) -> None:
+        """Start the broker and return at once: a node of a cluster is not up before others are."""
         if self.pid is not None:
             raise RuntimeError("the broker is running already")
         with self.log.open("ab") as log:
-            seen = log.tell()
-            if not (self.directory / "data" / "meta.properties").exists():
+            self._seen = log.tell()
+            if not self._formatted:
                 tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties)]
+                tool.append("--ignore-formatted")
                 if subprocess.run(self._command("64m", *tool), stdout=log, stderr=log).returncode:
                     raise BrokerDied(f"the storage cannot be formatted\n{self._last_words()}")
+                self._formatted = True
             self._process = subprocess.Popen(
                 self._command(self._heap, "kafka.Kafka", str(self._properties)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -131,14 +152,22 @@ class LocalKafka:
         # `read` ends when the pipe closes, which the kernel does when our process ends, however it ends
         watch = ["sh", "-c", f"trap '' INT TERM; read _; kill -9 {self._process.pid} 2>/dev/null"]
         self._watchdog = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
+
+    def wait_until_started(self, timeout: float = 60.0) -> None:
+        """Wait until a launched broker serves clients; kill it, and raise `BrokerDied`, when it does not."""
         deadline = time.monotonic() + timeout
-        while STARTED not in self.log.read_bytes()[seen:].decode(errors="replace"):
+        while STARTED not in self.words():
             if self.pid is None or time.monotonic() > deadline:
                 words = self._last_words()
                 self.kill()
                 raise BrokerDied(f"the broker did not start in {timeout:.0f} s\n{words}")
             time.sleep(0.05)
-        return self
+
+    def words(self) -> str:
+        """What it has logged since it was last started."""
+        with self.log.open("rb") as log:
+            log.seek(self._seen)
+            return log.read().decode(errors="replace")
 
     def stop(self, timeout: float = 30.0) -> None:
         """End it in an orderly way (SIGTERM); kill it when that takes more than `timeout` seconds."""
@@ -195,7 +224,7 @@ class LocalKafka:
     def _command(self, heap: str, *arguments: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={RECIPE}/image/etc/kafka/docker/log4j2.yaml"
         quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return [self._java, f"-Xmx{heap}", *quick, "-cp", self._classpath, logging, *arguments]
+        return [*self._within, self._java, f"-Xmx{heap}", *quick, "-cp", self._classpath, logging, *arguments]
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])

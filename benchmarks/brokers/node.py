@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 VERSION = "4.1.0"
 RECIPE = Path(__file__).with_name("recipe")
@@ -45,25 +48,67 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def server_properties(client: int, internal: int, controller: int, listen: str = HOST) -> dict[str, str]:
-    """Configuration of a one-node broker that suits tests: small, prompt, and strict about topics."""
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a node listens.
+
+    Attributes
+    ----------
+    client, internal, controller : int
+        For clients, for other brokers (and for who must not be disturbed), and for controllers.
+    advertised : int
+        Where clients are told that the broker is; another than `client` where a proxy stands before it.
+    """
+
+    client: int
+    internal: int
+    controller: int
+    advertised: int
+
+    @classmethod
+    def free(cls) -> Self:
+        client, internal, controller = free_ports(3)
+        return cls(client, internal, controller, client)
+
+
+def server_properties(
+    ports: Ports, *, node: int = 1, voters: Mapping[int, int] | None = None, listen: str = HOST
+) -> dict[str, str]:
+    """Configuration of a broker and controller that suits tests: small, prompt, and strict about topics.
+
+    Parameters
+    ----------
+    ports : Ports
+    node : int
+        Its number.
+    voters : mapping of int to int, optional
+        Node -> controller port of the whole cluster; by default it is alone. Three nodes or more keep
+        three copies of everything, and two must be in sync.
+    listen : str
+        Address on which clients are awaited.
+    """
+    voters = voters or {node: ports.controller}
+    copies, in_sync = (3, 2) if len(voters) >= 3 else (1, 1)
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@{HOST}:{controller}",
-        "listeners": f"CLIENT://{listen}:{client},BROKER://{HOST}:{internal},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"CLIENT://{HOST}:{client},BROKER://{HOST}:{internal}",
+        "node.id": str(node),
+        "controller.quorum.voters": ",".join(f"{each}@{HOST}:{port}" for each, port in voters.items()),
+        "listeners": f"CLIENT://{listen}:{ports.client},BROKER://{HOST}:{ports.internal},"
+        f"CONTROLLER://{HOST}:{ports.controller}",
+        "advertised.listeners": f"CLIENT://{HOST}:{ports.advertised},BROKER://{HOST}:{ports.internal}",
         "listener.security.protocol.map": "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "auto.create.topics.enable": "false",
-        "offsets.topic.num.partitions": "1",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.num.partitions": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
+        "default.replication.factor": str(copies),
+        "min.insync.replicas": str(in_sync),
+        "offsets.topic.num.partitions": str(copies),
+        "offsets.topic.replication.factor": str(copies),
+        "transaction.state.log.num.partitions": str(copies),
+        "transaction.state.log.replication.factor": str(copies),
+        "transaction.state.log.min.isr": str(in_sync),
+        "share.coordinator.state.topic.replication.factor": str(copies),
+        "share.coordinator.state.topic.min.isr": str(in_sync),
         # a broker that was killed may register again only when its last session has run out (9 s by default)
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",

@@ -1,4 +1,4 @@
-"""One real Kafka broker for the session's integration tests."""
+"""Real Kafka for the session's integration tests: one broker, and a cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from absence import skip_unless_ci
 
 from benchmarks.brokers import Broker, BrokerUnavailable, running_broker
+from benchmarks.brokers.cluster import LocalCluster
 
 FOUND: list[str] = []  # what the broker of this session was, for the closing summary
 
@@ -24,6 +25,17 @@ def kafka() -> Iterator[Broker]:
             skip_unless_ci(f"no Kafka broker: {reason}")
         FOUND.append(broker.description)
         yield broker
+
+
+@pytest.fixture(scope="session")
+def replicated() -> Iterator[LocalCluster]:
+    """Three nodes behind proxies, all up and in sync; who breaks one mends it."""
+    try:
+        cluster = LocalCluster()
+    except BrokerUnavailable as reason:
+        skip_unless_ci(f"no local cluster: {reason}")
+    with cluster:
+        yield cluster
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
