@@ -30,7 +30,14 @@ from stream_allocator.events import (
     Rejection,
     ReturnEvent,
 )
-from stream_allocator.intake import numbers, refuse_control, refuse_positions, refuse_returns
+from stream_allocator.intake import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    numbers,
+    refuse_control,
+    refuse_positions,
+    refuse_returns,
+)
 from stream_allocator.market import Market, MarketView
 from stream_allocator.policy import Policy
 from stream_allocator.state import pack, unpack
@@ -39,6 +46,11 @@ from stream_allocator.topology import Universe, check_policies
 __all__ = ["SNAPSHOT_VERSION", "Engine"]
 
 SNAPSHOT_VERSION = 1
+
+#: Sources that an engine remembers the last sequence of; a source named anew at every start is a leak.
+MOST_SOURCES = 10_000
+#: Counters are Avro longs.
+LARGEST_COUNT = 2**63 - 1
 
 
 class Engine:
@@ -168,6 +180,9 @@ class Engine:
         offset : int
         """
         counted = f"returns/{source}"
+        refusal = self._refuse_source(counted)
+        if refusal is not None:
+            return [refusal]
         if self._is_duplicate(counted, sequence):
             return []
         behind = self._bars.late(event_time, index)
@@ -272,10 +287,10 @@ class Engine:
     # -- positions and control -------------------------------------------------------------------
 
     def _apply_positions(self, event: PositionEvent, offset: int) -> list[Output]:
-        refusal = refuse_positions(event, self.universe)
+        source = f"positions/{event.portfolio}/{event.source}"
+        refusal = refuse_positions(event, self.universe) or self._refuse_source(source)
         if refusal is not None:
             return [self._audit_input(event, offset, refusal.code), refusal]
-        source = f"positions/{event.portfolio}/{event.source}"
         if self._is_duplicate(source, event.sequence):
             return [self._audit_input(event, offset, "duplicate")]
         self._enter_sequence(source, event.sequence)
@@ -288,10 +303,10 @@ class Engine:
         return [self._audit_input(event, offset, "applied")]
 
     def _apply_control(self, event: ControlEvent, offset: int) -> list[Output]:
-        refusal = refuse_control(event, self.universe)
+        source = f"control/{event.portfolio}/{event.source}"
+        refusal = refuse_control(event, self.universe) or self._refuse_source(source)
         if refusal is not None:
             return [self._audit_input(event, offset, refusal.code), refusal]
-        source = f"control/{event.portfolio}/{event.source}"
         if self._is_duplicate(source, event.sequence):
             return [self._audit_input(event, offset, "duplicate")]
         self._enter_sequence(source, event.sequence)
@@ -307,15 +322,23 @@ class Engine:
             "position" if control is None else "control",
             event.event_time,
             self._returns_offset,
-            portfolio=event.portfolio,
+            portfolio=event.portfolio[:LONGEST_NAME],  # what was refused for its length is named all the same
             offset=offset,
             subject="" if control is None else control.mode,
             outcome=outcome,
-            operator="" if control is None else control.operator,
-            reason="" if control is None else control.reason,
+            operator="" if control is None else control.operator[:LONGEST_NAME],
+            reason="" if control is None else control.reason[:LONGEST_REASON],
         )
 
     # -- sequences -------------------------------------------------------------------------------
+
+    def _refuse_source(self, source: str) -> Rejection | None:
+        if source in self._sequences or len(self._sequences) < MOST_SOURCES:
+            return None
+        return Rejection(
+            "invalid",
+            f"{source}: {MOST_SOURCES} sources are known already; give a source the same name at every start",
+        )
 
     def _is_duplicate(self, source: str, sequence: int) -> bool:
         if sequence > self._sequences.get(source, sequence - 1):
@@ -324,7 +347,8 @@ class Engine:
         return True
 
     def _enter_sequence(self, source: str, sequence: int) -> None:
-        self._gaps += max(0, sequence - self._sequences.get(source, sequence - 1) - 1)
+        gap = max(0, sequence - self._sequences.get(source, sequence - 1) - 1)
+        self._gaps = min(self._gaps + gap, LARGEST_COUNT)
         self._sequences[source] = sequence
 
     # -- snapshots -------------------------------------------------------------------------------

@@ -22,10 +22,12 @@ RejectionCode: TypeAlias = Literal[
     "malformed",
     "unknown_schema",
     "unknown_universe",
+    "wrong_key",
     "unknown_portfolio",
     "unknown_asset",
     "invalid",
     "late",
+    "ahead",
 ]
 
 
@@ -308,8 +310,19 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """What a record was before it was cut to fit into a dead letter; the original stands at its origin."""
+
+    key_bytes: int
+    value_bytes: int
+    value_digest: str
+    headers: int
+    header_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be used, whole, with the reason and where it came from."""
+    """A record that could not be used, with the reason and where it came from; whole, or with ``cut``."""
 
     topic: str
     partition: int
@@ -319,6 +332,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: tuple[Header, ...]
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,16 @@ Array = NDArray[np.float64]
 NAV_TOLERANCE = 1e-6
 #: A holding of more than so many times NAV is a mistake of units, and no arithmetic on weights survives it.
 LARGEST_WEIGHT = 1e6
+#: A return of more than 100,000% in a bar is a mistake of units, and would be remembered for years.
+LARGEST_RETURN = 1e3
+#: Money, in whatever currency: beyond this it is a mistake, and ratios of it leave floating point.
+LARGEST_MONEY = 1e20
+SMALLEST_NAV = 1e-9
+#: The last microsecond of the year 9999: readers of the logical type go no further.
+LAST_TIME = 253_402_300_799_999_999
+#: Characters: names and words go into the audit trail and the engine's state, whoever sent them.
+LONGEST_NAME = 200
+LONGEST_REASON = 2000
 
 
 def refuse_returns(event: ReturnEvent | PackedReturnEvent, universe: Universe) -> Rejection | None:
@@ -32,7 +42,7 @@ def refuse_returns(event: ReturnEvent | PackedReturnEvent, universe: Universe) -
         assets, refusal = universe.assets, _refuse_packing(event, universe)
     else:
         assets, refusal = event.assets, _refuse_assets(event.assets, universe) or _refuse_lengths(event)
-    return refusal or _refuse_numbers(assets, *numbers(event)) or _refuse_time(event)
+    return refusal or _refuse_numbers(assets, *numbers(event)) or _refuse_origin(event)
 
 
 def numbers(event: ReturnEvent | PackedReturnEvent) -> tuple[Array, Array | None]:
@@ -71,17 +81,16 @@ def _refuse_packing(event: PackedReturnEvent, universe: Universe) -> Rejection |
 
 
 def _refuse_numbers(assets: tuple[str, ...], returns: Array, volumes: Array | None) -> Rejection | None:
-    bad = np.flatnonzero((returns < -1.0) | (returns == np.inf))
+    bad = np.flatnonzero((returns < -1.0) | (returns > LARGEST_RETURN))
     if bad.size:
         i = int(bad[0])
-        return Rejection(
-            "invalid", f"return of {assets[i]} is {float(returns[i])}; simple returns lie in [-1, inf)"
-        )
-    bad = np.flatnonzero((volumes < 0.0) | (volumes == np.inf)) if volumes is not None else bad
+        what = f"return of {assets[i]} is {float(returns[i])}"
+        return Rejection("invalid", f"{what}; a bar's simple return lies in [-1, {LARGEST_RETURN:g}]")
+    bad = np.flatnonzero((volumes < 0.0) | (volumes > LARGEST_MONEY)) if volumes is not None else bad
     if volumes is not None and bad.size:
         i = int(bad[0])
         what = f"dollar volume of {assets[i]} is {float(volumes[i])}"
-        return Rejection("invalid", f"{what}; it must be finite and not negative")
+        return Rejection("invalid", f"{what}; it must lie in [0, {LARGEST_MONEY:g}]")
     return None
 
 
@@ -92,8 +101,9 @@ def refuse_positions(event: PositionEvent, universe: Universe) -> Rejection | No
         return refusal
     if len(event.market_values) != len(event.assets):
         return Rejection("invalid", f"{len(event.assets)} assets, {len(event.market_values)} market values")
-    if not (math.isfinite(event.nav) and event.nav > 0.0):
-        return Rejection("invalid", f"nav is {event.nav}; it must be positive")
+    if not SMALLEST_NAV <= event.nav <= LARGEST_MONEY:
+        bounds = f"{SMALLEST_NAV:g} to {LARGEST_MONEY:g}"
+        return Rejection("invalid", f"nav is {event.nav}; it must be positive ({bounds})")
     if not all(map(math.isfinite, (event.cash, *event.market_values))):
         return Rejection("invalid", "cash and market values must be finite")
     largest = max(map(abs, event.market_values), default=0.0)
@@ -102,19 +112,24 @@ def refuse_positions(event: PositionEvent, universe: Universe) -> Rejection | No
     total = event.cash + sum(event.market_values)
     if abs(total - event.nav) > NAV_TOLERANCE * event.nav:
         return Rejection("invalid", f"cash and market values add up to {total!r}, but nav is {event.nav!r}")
-    return _refuse_time(event)
+    return _refuse_origin(event)
 
 
 def refuse_control(event: ControlEvent, universe: Universe) -> Rejection | None:
     """Whether a change of mode is for a known portfolio."""
-    return _refuse_portfolio(event.portfolio, universe) or _refuse_time(event)
+    refusal = _refuse_portfolio(event.portfolio, universe)
+    if refusal is None and (len(event.operator) > LONGEST_NAME or len(event.reason) > LONGEST_REASON):
+        most = f"{LONGEST_NAME} and {LONGEST_REASON} characters"
+        refusal = Rejection("invalid", f"operator or reason is too long; they may have {most}")
+    return refusal or _refuse_origin(event)
 
 
 def _refuse_assets(assets: tuple[str, ...], universe: Universe) -> Rejection | None:
     named = set(assets)
     unknown = named.difference(universe.assets)
     if unknown:
-        return Rejection("unknown_asset", f"universe {universe.name} lacks {', '.join(sorted(unknown))}")
+        some = ", ".join(sorted(unknown)[:10]) + (f" and {len(unknown) - 10} more" * (len(unknown) > 10))
+        return Rejection("unknown_asset", f"universe {universe.name} lacks {some}")
     if len(named) != len(assets):
         return Rejection("invalid", "an asset is named twice")
     return None
@@ -129,7 +144,11 @@ def _refuse_portfolio(name: str, universe: Universe) -> Rejection | None:
     )
 
 
-def _refuse_time(event: Input) -> Rejection | None:
+def _refuse_origin(event: Input) -> Rejection | None:
     if event.event_time < 0:
         return Rejection("invalid", f"event time {event.event_time} lies before 1970")
+    if event.event_time > LAST_TIME:
+        return Rejection("invalid", f"event time {event.event_time} lies after 9999; microseconds are wanted")
+    if len(event.source) > LONGEST_NAME:
+        return Rejection("invalid", f"source has {len(event.source)} characters; it may have {LONGEST_NAME}")
     return None

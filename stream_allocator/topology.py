@@ -204,9 +204,15 @@ class Worker(Section):
     snapshot_bars: Annotated[int, Field(ge=1, description="closed bars of a partition between snapshots")] = (
         250
     )
-    chunk_bytes: Annotated[int, Field(ge=1024, le=10_000_000, description="largest snapshot record")] = (
-        900_000
-    )
+    chunk_bytes: Annotated[
+        int, Field(ge=1024, le=10_000_000, description="largest snapshot record and dead letter")
+    ] = 900_000
+    max_ahead_seconds: Annotated[
+        float | None,
+        Field(
+            gt=0, description="event time by which returns may lie after the last closed bar; null: no limit"
+        ),
+    ] = 400 * 86_400
     session_timeout_seconds: Annotated[float, Field(gt=0)] = 15
     transaction_timeout_seconds: Annotated[float, Field(gt=0)] = 30
     group_protocol: Literal["classic", "consumer"] = "classic"

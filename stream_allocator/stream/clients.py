@@ -12,6 +12,9 @@ __all__ = ["FETCH_WAIT_VARIABLE", "consumer_settings", "producer_settings"]
 #: demo sets 1; a real broker answers as soon as there is data.
 FETCH_WAIT_VARIABLE = "STREAM_ALLOCATOR_FETCH_WAIT_MS"
 
+#: What a snapshot's chunk or a dead letter may have around it: schema, headers, the batch.
+FRAME_BYTES = 65_536
+
 
 def _common(topology: Topology) -> dict[str, Any]:
     return {
@@ -34,6 +37,7 @@ def producer_settings(topology: Topology, transactional_id: str | None = None) -
         "linger.ms": 0,
         "partitioner": "murmur2_random",  # as Java clients, so that feeders of any kind co-partition
         "compression.type": "lz4",
+        "message.max.bytes": max(1_000_000, topology.worker.chunk_bytes + FRAME_BYTES),
     }
     if transactional_id is not None:
         settings |= {

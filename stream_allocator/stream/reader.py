@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_allocator.errors import BrokerAway, BusError
 from stream_allocator.stream.clients import consumer_settings
-from stream_allocator.stream.record import Record
+from stream_allocator.stream.record import UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
 __all__ = ["TopicReader", "record_of"]
@@ -35,7 +35,12 @@ def _failure(what: str, failure: KafkaException) -> BusError:
 
 def record_of(role: str, message: Message) -> Record:
     """A consumed message as a record."""
-    headers = tuple((k, v if isinstance(v, bytes) else b"") for k, v in message.headers() or ())
+    try:
+        headers = tuple((k, v if isinstance(v, bytes) else b"") for k, v in message.headers() or ())
+    except (
+        SystemError
+    ):  # how the client says that a name is not UTF-8; a second look would touch a null pointer
+        headers = ((UNREADABLE_HEADERS, b""),)
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None

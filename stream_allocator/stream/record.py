@@ -14,7 +14,11 @@ from stream_allocator.events import (
     Snapshot,
 )
 
-__all__ = ["INPUTS", "OUTPUTS", "Record"]
+__all__ = ["INPUTS", "OUTPUTS", "UNREADABLE_HEADERS", "Record"]
+
+#: Stands for all headers of a record where the name of one is not UTF-8 and none can be had from the client.
+#: A header, so that it stays with the record in archives; a record that is sent with it is as unreadable.
+UNREADABLE_HEADERS = "stream-allocator-unreadable-headers"
 
 #: Role of an input topic -> the event that its records hold.
 INPUTS: dict[str, type[ReturnEvent | PositionEvent | ControlEvent]] = {

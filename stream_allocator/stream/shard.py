@@ -12,15 +12,16 @@ from stream_allocator.codec import Codec, digest
 from stream_allocator.engine import SNAPSHOT_VERSION, Engine
 from stream_allocator.errors import CodecError, SnapshotError
 from stream_allocator.events import (
-    DeadLetter,
-    Header,
     Input,
+    PackedReturnEvent,
     Rejection,
     RejectionCode,
+    ReturnEvent,
     Snapshot,
     WireEvent,
 )
-from stream_allocator.stream.record import INPUTS, OUTPUTS, Record
+from stream_allocator.stream.deadletter import dead_letter
+from stream_allocator.stream.record import INPUTS, OUTPUTS, UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
 __all__ = ["Outgoing", "Shard"]
@@ -58,12 +59,14 @@ class Shard:
         self._codec = Codec(topology.wire.schema_ids)
 
     def apply(self, record: Record) -> list[Outgoing]:
-        """Take one record in; what cannot be used comes back as a dead letter, whole."""
+        """Take one record in; what cannot be used comes back as a dead letter."""
         event = self.decode(record)
         return [event] if isinstance(event, Outgoing) else self.step(record, event)
 
     def decode(self, record: Record) -> Input | Outgoing:
-        """The event that a record holds, for a universe that the topology knows; else its dead letter."""
+        """The event that a record holds, under the key of a known universe; else its dead letter."""
+        if record.headers and record.headers[0][0] == UNREADABLE_HEADERS:
+            return self._dead_letter(record, Rejection("malformed", "the name of a header is not UTF-8"))
         try:
             event: Input = self._codec.unframe_form(INPUTS[record.role], record.value, record.headers)
         except CodecError as error:
@@ -73,18 +76,45 @@ class Shard:
             names = [u.name for u in self.topology.universes[:NAMED]]
             more = len(self.topology.universes) - len(names)
             known = ", ".join(names) + (f" and {more} more" if more else "")
-            reason = f"topology {self.topology.name} has no universe {event.universe}; known: {known}"
+            reason = f"topology {self.topology.name} has no universe {event.universe[:100]}; known: {known}"
             return self._dead_letter(record, Rejection("unknown_universe", reason))
+        if record.key != event.universe.encode():
+            reason = (
+                f"the key is {_shown(record.key)}, not the event's universe {event.universe}; "
+                "key every record by its universe, or it comes to live in two partitions"
+            )
+            return self._dead_letter(record, Rejection("wrong_key", reason))
         return event
 
     def step(self, record: Record, event: Input) -> list[Outgoing]:
         """Apply a decoded event to its universe's engine."""
+        engine = self._engine(event.universe)
+        ahead = self._ahead(event, engine.event_time)
+        if ahead is not None:
+            return [self._dead_letter(record, ahead)]
         return [
             self._dead_letter(record, output)
             if isinstance(output, Rejection)
             else self._outgoing(output, event.universe.encode())
-            for output in self._engine(event.universe).apply(event, record.offset)
+            for output in engine.apply(event, record.offset)
         ]
+
+    def _ahead(self, event: Input, closed: int) -> Rejection | None:
+        """Whether returns lie so far after the last closed bar that their source's clock must be wrong.
+
+        Taken in, they would close every bar before them, and all that is right would come late from then on.
+        """
+        most = self.topology.worker.max_ahead_seconds
+        if not isinstance(event, ReturnEvent | PackedReturnEvent) or closed < 0 or most is None:
+            return None
+        seconds = (event.event_time - closed) / 1e6
+        if seconds <= most:
+            return None
+        return Rejection(
+            "ahead",
+            f"event time {event.event_time} from {event.source} lies {seconds:.0f} s after the last closed "
+            f"bar, and worker.max_ahead_seconds is {most:.0f}; correct the source's clock, or raise it",
+        )
 
     @property
     def bars(self) -> int:
@@ -158,14 +188,10 @@ class Shard:
         return Outgoing(OUTPUTS[type(event)], key, value, tuple(headers), event)
 
     def _dead_letter(self, record: Record, rejection: Rejection) -> Outgoing:
-        event = DeadLetter(
-            topic=self.topology.topics.names[record.role],
-            partition=record.partition,
-            offset=record.offset,
-            code=rejection.code,
-            reason=rejection.reason,
-            key=record.key,
-            value=record.value,
-            headers=tuple(Header(name, value) for name, value in record.headers),
-        )
-        return self._outgoing(event, record.key or b"")
+        topic = self.topology.topics.names[record.role]
+        letter = dead_letter(topic, record, rejection, self.topology.worker.chunk_bytes)
+        return self._outgoing(letter, letter.key or b"")
+
+
+def _shown(key: bytes | None) -> str:
+    return "missing" if key is None else ascii(key[:100].decode("utf-8", "replace"))

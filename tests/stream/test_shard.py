@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream_allocator.codec import Codec
 from stream_allocator.errors import SnapshotError
 from stream_allocator.events import DeadLetter, ReturnEvent, Snapshot
-from stream_allocator.stream.record import INPUTS, Record
+from stream_allocator.stream.record import INPUTS, UNREADABLE_HEADERS, Record
 from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import load_topology
 
@@ -185,3 +185,43 @@ def test_a_record_decodes_to_its_event(topology):
     event = ticks("u", 1)[0]
     assert Shard(topology, 0).decode(framed(event, 0)) == event
     assert isinstance(event, ReturnEvent)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"v", b"U", "ü".encode(), b"\xff"])
+@pytest.mark.parametrize("event", [worlds.tick(9, [0.0] * 4), worlds.position(9, 0, [1.0] * 4)])
+def test_a_record_under_another_key_than_its_universe_is_a_dead_letter_and_leaves_no_engine(
+    topology, key, event
+):
+    shard = Shard(topology, 0)
+    (out,) = shard.apply(replace(framed(event, 0), key=key))
+    assert (out.event.code, out.event.key) == ("wrong_key", key)
+    assert "universe u" in out.event.reason
+    assert shard.engines == {}
+
+
+def test_returns_from_far_ahead_are_dead_letters_and_close_no_bar(topology):
+    shard, events = Shard(topology, 0), ticks("u", 6)
+    drive(shard, [framed(e, i) for i, e in enumerate(events[:5])])
+    before = shard.engines["u"].snapshot()
+    far = replace(events[5], event_time=events[4].event_time + 401 * worlds.DAY)
+    (out,) = shard.apply(framed(far, 5))
+    assert out.event.code == "ahead"
+    assert "correct the source's clock" in out.event.reason
+    assert shard.engines["u"].snapshot() == before
+    assert shard.apply(framed(replace(far, event_time=far.event_time - worlds.DAY), 6))[-1].role == "regimes"
+
+
+def test_where_no_limit_is_set_returns_may_come_from_any_time(topology):
+    free = topology.model_copy(
+        update={"worker": topology.worker.model_copy(update={"max_ahead_seconds": None})}
+    )
+    free._policies = topology._policies
+    shard, events = Shard(free, 0), ticks("u", 2)
+    far = replace(events[1], event_time=1000 * 365 * worlds.DAY)
+    assert [o.role for o in drive(shard, [framed(events[0], 0), framed(far, 1)])][-1] == "regimes"
+
+
+def test_headers_that_nobody_can_read_are_a_dead_letter(topology):
+    record = replace(framed(ticks("u", 1)[0], 0), headers=((UNREADABLE_HEADERS, b""),))
+    (out,) = Shard(topology, 0).apply(record)
+    assert (out.event.code, out.event.reason) == ("malformed", "the name of a header is not UTF-8")
