@@ -1,0 +1,132 @@
+"""A worker that strikes itself at a named moment: the k-th passage of a window, or some time after it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.chaos.child import Child
+from stream_allocator.errors import StreamAllocatorError
+from stream_allocator.stream.probe import Window
+from stream_allocator.stream.worker import run
+from stream_allocator.topology import Topology
+
+__all__ = ["REFUSED", "Strike", "Striker", "start_worker"]
+
+#: Exit status of a worker that says what is wrong and goes no further, as the CLI's.
+REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """Where a worker strikes itself.
+
+    Attributes
+    ----------
+    window : Window
+    passage : int
+        Which passage of the window, from 1.
+    delay : float
+        Seconds after it: 0 is there and then; otherwise the worker goes on meanwhile.
+    signal : signal.Signals
+        SIGKILL, or SIGSTOP for a worker that is to sleep.
+    """
+
+    window: Window
+    passage: int = 1
+    delay: float = 0.0
+    signal: signal.Signals = signal.SIGKILL
+
+
+class Striker:
+    """The probe that does it.
+
+    Parameters
+    ----------
+    strike : Strike
+    notes : path
+        Where a worker that slept says what it did next, one JSON object a line.
+    """
+
+    def __init__(self, strike: Strike, notes: Path) -> None:
+        self._strike, self._notes = strike, notes
+        self._passages = 0
+        self._woken = False
+
+    def __call__(self, window: Window) -> None:
+        strike = self._strike
+        if self._woken and window in ("restoring", "consumed", "committed"):
+            # it was asleep inside a batch: that batch must never be committed, so the next thing that it
+            # passes is the beginning of another one
+            self._woken = False
+            self._note(next=window)
+        if window != strike.window:
+            return
+        self._passages += 1
+        if self._passages != strike.passage:
+            return
+        if strike.delay:
+            threading.Thread(target=self._later, daemon=True).start()
+        else:
+            self._now()
+
+    def _later(self) -> None:
+        time.sleep(self._strike.delay)
+        self._now()
+
+    def _now(self) -> None:
+        asleep = time.monotonic()
+        os.kill(os.getpid(), self._strike.signal)
+        while self._strike.signal == signal.SIGKILL:
+            time.sleep(1)  # the signal is on its way
+        # SIGSTOP: it goes on here when it is woken
+        self._woken = self._strike.window not in ("restoring", "committed")
+        self._note(slept=round(time.monotonic() - asleep, 3))
+
+    def _note(self, **what: object) -> None:
+        line = json.dumps({"pid": os.getpid(), "window": self._strike.window, **what})
+        with self._notes.open("a") as file:
+            file.write(line + "\n")
+
+
+def start_worker(topology: Topology, instance: str | None, strike: Strike | None, folder: Path) -> Child:
+    """A worker as a process.
+
+    SIGTERM lets it finish its batch, snapshot and leave. Its exit status is 0 then, and ``REFUSED`` when it
+    refuses to go on; why is in ``workers.log``.
+
+    Parameters
+    ----------
+    topology : Topology
+    instance : str, optional
+        A static member; without it a dynamic one.
+    strike : Strike, optional
+    folder : path
+        For ``workers.log`` and ``slept.jsonl``.
+    """
+    return Child(partial(_work, topology, instance, strike, folder), folder / "workers.log")
+
+
+def _work(topology: Topology, instance: str | None, strike: Strike | None, folder: Path) -> int:
+    logging.basicConfig(
+        format=f"%(asctime)s {os.getpid()} {instance} %(levelname)s %(message)s",
+        level=logging.INFO,
+        force=True,
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    logging.info("strike %s", strike)
+    probe = {} if strike is None else {"probe": Striker(strike, folder / "slept.jsonl")}
+    try:
+        run(topology, instance_id=instance, stop=stop, **probe)
+    except StreamAllocatorError as error:
+        logging.error("%s: %s", type(error).__name__, error)
+        return REFUSED
+    return 0
