@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.chaos.comparison import IDENTITY, judge
 from benchmarks.chaos.reader import NOTE, OUTPUT_ROLES, note_of
 from benchmarks.chaos.segments import Transactions
-from benchmarks.chaos.verdict import IDENTITY, Verdict, judge
+from benchmarks.chaos.tally import Verdict
 from benchmarks.chaos.world import Chances, Feed, make_world
 from stream_allocator.codec import Codec
 from stream_allocator.errors import CodecError
