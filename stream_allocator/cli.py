@@ -15,7 +15,9 @@ import typer
 from rich.console import Console
 
 from stream_allocator import __version__
+from stream_allocator.broker_command import acls, topics_app
 from stream_allocator.errors import BusError, DataError, StreamAllocatorError
+from stream_allocator.options import AsJson, Bootstrap, TopologyFile, open_topology
 from stream_allocator.schemas_command import schemas_app
 
 app = typer.Typer(
@@ -25,26 +27,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-topics_app = typer.Typer(help="Create the topics, or check that they fit the topology.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+app.command("acls")(acls)
 app.add_typer(schemas_app, name="schemas")
 
 out = Console()
 err = Console(stderr=True)
-
-TopologyFile = Annotated[Path, typer.Option("--topology", "-t", help="topology file (YAML)")]
-Bootstrap = Annotated[
-    str | None,
-    typer.Option(help="bootstrap servers; wins over the topology", envvar="STREAM_ALLOCATOR_BOOTSTRAP"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
-
-
-def _topology(path: Path, bootstrap: str | None = None) -> Any:
-    from stream_allocator.topology import load_topology
-
-    topology = load_topology(path)
-    return topology if bootstrap is None else topology.at(bootstrap)
 
 
 def _log(topology: Any, archive: Path | None) -> Any:
@@ -63,7 +51,7 @@ def _decisions(topology: Path | None, bootstrap: str | None, archive: Path | Non
         raise typer.BadParameter(
             "say where decisions are: --topology, --archive, or --allocation and --evidence"
         )
-    return read_decisions(_topology(topology, bootstrap))
+    return read_decisions(open_topology(topology, bootstrap))
 
 
 def _stop_event() -> threading.Event:
@@ -108,7 +96,7 @@ def run(
 
     _logging()
     run_worker(
-        _topology(topology, bootstrap), instance_id=instance_id, telemetry=telemetry, stop=_stop_event()
+        open_topology(topology, bootstrap), instance_id=instance_id, telemetry=telemetry, stop=_stop_event()
     )
 
 
@@ -184,7 +172,7 @@ def replay(
     from stream_allocator.policy import load_policy
     from stream_allocator.replay import replay as run_replay
 
-    loaded = _topology(topology, bootstrap)
+    loaded = open_topology(topology, bootstrap)
     other = load_policy(policy) if policy else None
     result = run_replay(loaded, _log(loaded, archive), other)
     print(json.dumps(result.summary(), sort_keys=True)) if as_json else out.print(result.text())
@@ -200,7 +188,7 @@ def record(
     """Copy the topics into an archive that `replay --archive` reads."""
     from stream_allocator.archive import read_topics, write_archive
 
-    for name, count in write_archive(read_topics(_topology(topology, bootstrap)), archive).items():
+    for name, count in write_archive(read_topics(open_topology(topology, bootstrap)), archive).items():
         out.print(f"{name}: {count} records")
 
 
@@ -288,7 +276,7 @@ def control(
     """Change a portfolio's mode; it takes effect at the next bar."""
     from stream_allocator.stream.control import publish_control
 
-    publish_control(_topology(topology, bootstrap), universe, portfolio, mode, operator, reason)
+    publish_control(open_topology(topology, bootstrap), universe, portfolio, mode, operator, reason)
     out.print(f"{universe}/{portfolio}: {mode} requested")
 
 
@@ -311,7 +299,9 @@ def feed(
 
     _logging()
     source = load_prices(prices) if prices else bundled()
-    run_feed(_topology(topology, bootstrap), source, bars=bars, rate=rate, stop=_stop_event(), packed=packed)
+    run_feed(
+        open_topology(topology, bootstrap), source, bars=bars, rate=rate, stop=_stop_event(), packed=packed
+    )
 
 
 @app.command()
@@ -320,7 +310,7 @@ def execute(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
     from stream_allocator.stream.execute import execute as run_execute
 
     _logging()
-    run_execute(_topology(topology, bootstrap), stop=_stop_event())
+    run_execute(open_topology(topology, bootstrap), stop=_stop_event())
 
 
 @app.command()
@@ -341,35 +331,12 @@ def health(
         raise typer.Exit(1)
 
 
-@topics_app.command("create")
-def topics_create(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
-    """Create the topics that do not exist yet, co-partitioned; then check them all."""
-    from stream_allocator.stream.topics import create
-
-    for name in create(_topology(topology, bootstrap)):
-        out.print(f"created {name}")
-    topics_check(topology, bootstrap)
-
-
-@topics_app.command("check")
-def topics_check(topology: TopologyFile, bootstrap: Bootstrap = None) -> None:
-    """Check that every topic exists with the same partition count. Exit code 1 if not."""
-    from stream_allocator.stream.topics import check
-
-    problems = check(_topology(topology, bootstrap))
-    for problem in problems:
-        err.print(problem, highlight=False)
-    if problems:
-        raise typer.Exit(1)
-    out.print("topics: all there, co-partitioned")
-
-
 def main() -> None:
     """Entry point: known errors are one clear line and an exit code, never a traceback."""
     try:
         app()
     except BusError as error:
-        err.print(f"Kafka: {error}", style="red", highlight=False)
+        err.print(f"Kafka: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(3)
     except StreamAllocatorError as error:
         err.print(str(error), style="red", highlight=False, soft_wrap=True)

@@ -84,6 +84,9 @@ class Topics(Section):
     partitions: Annotated[int, Field(ge=1)] = 4
     replication_factor: Annotated[int, Field(ge=1)] = 3
     min_insync_replicas: Annotated[int, Field(ge=1)] = 2
+    retention_days: Annotated[
+        float | None, Field(gt=0, description="of all topics but snapshots; for ever when not given")
+    ] = None
 
     @property
     def inputs(self) -> tuple[str, str, str]:

@@ -29,6 +29,7 @@ COMMANDS = [
     ["health"],
     ["topics", "create"],
     ["topics", "check"],
+    ["acls"],
     ["schemas", "check"],
     ["schemas", "write"],
     ["schemas", "release"],

@@ -1,19 +1,26 @@
 """Settings of every Kafka client, measured where a number is not the default (docs/operations.md)."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream_allocator.errors import BrokerAway, BusError
+from stream_allocator.stream.sizes import DEFAULT_BYTES, largest_records
 from stream_allocator.topology import Topology
 
-__all__ = ["FETCH_WAIT_VARIABLE", "consumer_settings", "producer_settings"]
+__all__ = ["FETCH_WAIT_VARIABLE", "admin_client", "consumer_settings", "producer_settings"]
 
 #: Milliseconds that a broker may hold an empty fetch. The embedded broker sleeps the whole time, so the
 #: demo sets 1; a real broker answers as soon as there is data.
 FETCH_WAIT_VARIABLE = "STREAM_ALLOCATOR_FETCH_WAIT_MS"
-
-#: What a snapshot's chunk or a dead letter may have around it: schema, headers, the batch.
-FRAME_BYTES = 65_536
+ANSWER_SECONDS = 15.0
+#: What stands behind a broker that "does not answer".
+REFUSALS = {KafkaError._AUTHENTICATION, KafkaError._SSL}
 
 
 def _common(topology: Topology) -> dict[str, Any]:
@@ -23,6 +30,36 @@ def _common(topology: Topology) -> dict[str, Any]:
         "reconnect.backoff.ms": 500,  # an absent broker fills the log slowly
         **topology.security.client_settings(),
     }
+
+
+@contextmanager
+def admin_client(topology: Topology) -> Iterator[AdminClient]:
+    """A client for questions about topics, groups and rights; the broker has answered it once.
+
+    Raises
+    ------
+    BusError
+        When the broker does not answer. A refused log-in or handshake looks the same to a request, so the
+        error names what the client has heard of it in the meantime.
+    """
+    heard: list[KafkaError] = []
+    admin = AdminClient({**_common(topology), "error_cb": heard.append, "log_level": 2})
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic())))
+            break
+        except KafkaException as failure:
+            admin.poll(0)
+            refused = [error for error in heard if error.code() in REFUSALS]
+            error = refused[0] if refused else failure.args[0]
+            if refused or time.monotonic() >= deadline:
+                kind = BusError if refused else BrokerAway
+                raise kind(f"{topology.bootstrap_servers} does not answer: {error.str()}") from failure
+    try:
+        yield admin
+    except KafkaException as failure:
+        raise BusError(f"{topology.bootstrap_servers}: {failure.args[0]}") from failure
 
 
 def producer_settings(topology: Topology, transactional_id: str | None = None) -> dict[str, Any]:
@@ -37,7 +74,7 @@ def producer_settings(topology: Topology, transactional_id: str | None = None) -
         "linger.ms": 0,
         "partitioner": "murmur2_random",  # as Java clients, so that feeders of any kind co-partition
         "compression.type": "lz4",
-        "message.max.bytes": max(1_000_000, topology.worker.chunk_bytes + FRAME_BYTES),
+        "message.max.bytes": max(DEFAULT_BYTES, *largest_records(topology).values()),
     }
     if transactional_id is not None:
         settings |= {

@@ -52,7 +52,11 @@ REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+    KafkaError.INVALID_SESSION_TIMEOUT,
 }
+#: What to do about it.
+CHECK = "run stream-allocator topics check --role worker"
 #: When the worker produced a record, nanoseconds since 1970: latency lives in headers, not in payloads.
 PRODUCED_HEADER = "produced-at"
 
@@ -248,6 +252,8 @@ class Session:
                 )
             if FENCED in error.str():
                 raise BusError("another worker runs with this instance id; give each worker its own")
+            if error.code() in REFUSED:
+                raise BusError(f"the broker refuses the worker: {error.str()}; {CHECK}")
             if error.fatal() or error.code() == KafkaError._FATAL:
                 raise SessionLost(str(error))
             log.warning("consumer error=%s", error)
@@ -271,7 +277,7 @@ class Session:
                 error = failure.args[0]
                 log.warning("transaction attempt=%d error=%s", attempt, error)
                 if error.code() in REFUSED:
-                    raise BusError(f"the broker refuses the worker's records: {error}") from failure
+                    raise BusError(f"the broker refuses the worker's records: {error}; {CHECK}") from failure
                 if not error.txn_requires_abort() or error.code() in GENERATION_LOST:
                     raise SessionLost(str(error)) from failure
                 self._producer.abort_transaction(REQUEST_SECONDS)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from stream_allocator.errors import BrokerAway
+from stream_allocator.errors import BrokerAway, BusError
+from stream_allocator.stream.checks import require
 from stream_allocator.stream.probe import Probe, nothing
-from stream_allocator.stream.session import Session, SessionLost
-from stream_allocator.stream.topics import require
+from stream_allocator.stream.session import CHECK, REFUSED, Session, SessionLost
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
@@ -70,7 +70,7 @@ def run(
     instance = instance_id or f"{socket.gethostname()}-{os.getpid()}"
     meters = Telemetry(telemetry, instance)
     beat = Heartbeat(os.environ.get(HEARTBEAT_VARIABLE))
-    require(topology)
+    require(topology, "worker")
     try:
         while not stop.is_set():
             session = None
@@ -89,10 +89,14 @@ def run(
                     beat()
                 session.leave()
             except (SessionLost, BrokerAway, KafkaException) as error:
-                log.warning("session lost: %s; restoring from the committed state", error)
-                meters.session_lost(type(error).__name__)
                 if session is not None:
                     session.close()
+                if isinstance(error, KafkaException) and error.args[0].code() in REFUSED:
+                    raise BusError(
+                        f"the broker refuses the worker: {error.args[0].str()}; {CHECK}"
+                    ) from error
+                log.warning("session lost: %s; restoring from the committed state", error)
+                meters.session_lost(type(error).__name__)
                 stop.wait(RESTART_SECONDS)
             except BaseException:
                 if session is not None:
