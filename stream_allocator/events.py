@@ -347,6 +347,7 @@ class Snapshot:
     policy_digest: str
     digest: str
     payload: bytes
+    returns_end: int = 0
 
 
 @dataclass(frozen=True, slots=True)

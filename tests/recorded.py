@@ -8,7 +8,7 @@ import worlds
 import yaml
 
 from stream_allocator.codec import Codec
-from stream_allocator.events import Input
+from stream_allocator.events import Input, Snapshot
 from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import Topology, load_topology
@@ -37,12 +37,18 @@ def run(topology: Topology, events: Iterable[Input]) -> dict[tuple[str, int], li
     for event in events:
         value, headers = codec.frame(event)
         inputs = log.setdefault((ROLES[type(event)], 0), [])
-        record = Record(ROLES[type(event)], 0, len(inputs), b"u", value, tuple(headers))
+        record = Record(ROLES[type(event)], 0, len(inputs), event.universe.encode(), value, tuple(headers))
         inputs.append(record)
         for out in shard.apply(record):
             place = log.setdefault((out.role, 0), [])
             place.append(Record(out.role, 0, len(place), out.key, out.value, out.headers))
     return log
+
+
+def saved(shard: Shard, returns_end: int = 0) -> list[Snapshot]:
+    """The snapshots of all engines of a shard."""
+    records = [out for name in sorted(shard.engines) for out in shard.snapshot(name, returns_end=returns_end)]
+    return [out.event for out in records if isinstance(out.event, Snapshot)]
 
 
 def default_run(folder: Path) -> tuple[Path, Topology, dict[tuple[str, int], list[Record]]]:

@@ -31,7 +31,7 @@ def interleave(
     shard : Shard
         Moves with every pair that is taken.
     returns : iterable of Record
-        In the order of their offsets.
+        In the order of their offsets; those that a universe's loaded state already holds are passed over.
     others : mapping of (role, offset) to Record
         Positions and control.
     audit : iterable of AuditEntry
@@ -63,6 +63,8 @@ def interleave(
         event = shard.decode(record)
         if isinstance(event, Outgoing):
             yield record, [event]
+            continue
+        if record.offset < shard.held.get(event.universe, 0):
             continue
         queue = waiting.get(event.universe)
         # what a refused return record does commutes with positions and control, so "below" is enough

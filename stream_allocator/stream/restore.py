@@ -34,14 +34,17 @@ SNAPSHOTS_KEPT = 2
 class SnapshotAt:
     """Where one snapshot stands, and from where the log goes on after it.
 
+    It holds every engine that there was when it began, each as it stood at a moment since then: a partition
+    of many universes is saved over several transactions, so that none of them has to carry it all.
+
     Attributes
     ----------
     offset : int
         Of its first record.
     count : int
-        Of its records.
+        Offsets from its first record to its last: its records, and the transaction markers between them.
     inputs : dict of str to int
-        Role -> offset from which the tail of that input begins.
+        Role -> offset from which the tail of that input begins: where it stood when the snapshot began.
     audit : int
         Offset from which the tail of the audit topic begins.
     """
@@ -121,13 +124,17 @@ def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A partition that is back: its shard, where to go on, and where its snapshot stands."""
+    """A partition that is back: its shard, where to go on, and where its snapshot stands.
+
+    ``saved_bars`` of the shard's bars came from the snapshot, ``replayed`` records from the log.
+    """
 
     shard: Shard
     positions: dict[str, int]
     manifest: Manifest
     audit_end: int
     replayed: int
+    saved_bars: int
 
 
 def restore(
@@ -164,13 +171,14 @@ def restore(
                 "only stream-allocator workers commit to"
             )
         shard = Shard(reader.topology, partition, engine)
-        return Restored(shard, positions, Manifest(shard.digest(), first=dict(first)), 0, 0)
+        return Restored(shard, positions, Manifest(shard.digest(), first=dict(first)), 0, 0, 0)
 
     manifest = Manifest.from_metadata(metadata)
     shard, snapshot, notes = _newest_usable(reader, partition, manifest, engine)
     if snapshot is None:
         start = manifest.first or first
         snapshot = SnapshotAt(0, 0, {role: max(start[role], first[role]) for role in INPUTS}, 0)
+    saved_bars = shard.bars
     replayed, audit_end = _replay_tail(reader, shard, snapshot, positions)
     if shard.digest() != manifest.digest:
         note = "".join(f"; {n}" for n in notes)
@@ -179,7 +187,7 @@ def restore(
             f"(rebuilt {shard.digest()[:12]}, committed {manifest.digest[:12]}){note}. Nothing is published. "
             "Run the release and policy that wrote it; stream-allocator replay shows the first difference"
         )
-    return Restored(shard, positions, manifest, audit_end, replayed)
+    return Restored(shard, positions, manifest, audit_end, replayed, saved_bars)
 
 
 def _newest_usable(

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -37,6 +37,8 @@ LAG_SECONDS = 5.0
 #: A batch goes through the engines for no longer than this and a step before it is committed; what is left
 #: of it comes next. So slow decisions delay neither one another's commits nor the next poll.
 STEP_SECONDS = 0.1
+#: Snapshots add no more than this and one universe to a transaction.
+SNAPSHOT_BYTES = 8_000_000
 #: The partitions may be another worker's by now.
 GENERATION_LOST = {
     KafkaError.ILLEGAL_GENERATION,
@@ -205,6 +207,7 @@ class Session:
             self._waiting += self._collect(started)
         self._report_lag()
         if not self._waiting:
+            self._save_on()
             return 0
         self._probe("consumed")
         outputs: dict[int, list[Outgoing]] = {}
@@ -266,8 +269,11 @@ class Session:
         """Outputs and offsets in one transaction; an abortable error sends the same outputs again."""
         started = time.monotonic()
         every = self._topology.worker.snapshot_bars
-        due = [p for p in outputs if self._parts[p].unsaved_bars >= every]
-        snapshots = {p: self._parts[p].snapshots() for p in due}
+        for partition in outputs:
+            part = self._parts[partition]
+            if not part.saving and part.is_due(every):
+                part.begin_snapshot()
+        snapshots = self._saved(outputs)
         for attempt in range(ABORTS):
             try:
                 self._transaction(outputs, snapshots, headers)
@@ -282,6 +288,21 @@ class Session:
                     raise SessionLost(str(error)) from failure
                 self._producer.abort_transaction(REQUEST_SECONDS)
         raise SessionLost(f"{ABORTS} transactions in a row were aborted")
+
+    def _saved(self, partitions: Iterable[int]) -> dict[int, list[Outgoing]]:
+        """What one transaction carries of the snapshots under way."""
+        room, snapshots = SNAPSHOT_BYTES, {}
+        for partition in partitions:
+            if room > 0 and (records := self._parts[partition].save(room)):
+                snapshots[partition] = records
+                room -= sum(len(record.value) for record in records)
+        return snapshots
+
+    def _save_on(self) -> None:
+        """Go on with the snapshots under way when no record does it."""
+        saving: dict[int, list[Outgoing]] = {p: [] for p, part in self._parts.items() if part.saving}
+        if saving:
+            self._publish(saving, [])
 
     def _transaction(
         self,
@@ -306,7 +327,7 @@ class Session:
                     raise SessionLost(f"snapshot of partition {partition} was not delivered in time")
         offsets, manifests = [], {}
         for partition in outputs:
-            manifests[partition] = self._parts[partition].next_manifest(snapshot_offsets.get(partition))
+            manifests[partition] = self._parts[partition].next_manifest(snapshot_offsets.get(partition, ()))
             offsets += self._parts[partition].offsets(self._names, manifests[partition])
         self._probe("sending_offsets")
         self._producer.send_offsets_to_transaction(offsets, self._membership(), REQUEST_SECONDS)
@@ -314,10 +335,7 @@ class Session:
         self._producer.commit_transaction(REQUEST_SECONDS)
         self._probe("committed")
         for partition, manifest in manifests.items():
-            part = self._parts[partition]
-            part.manifest = manifest
-            if partition in snapshots:
-                part.snapshot_bars = part.shard.bars
+            self._parts[partition].committed(manifest, snapshot_offsets.get(partition, ()))
 
     def _membership(self) -> bytes:
         """The group metadata by which the broker fences a worker whose partitions went to another.
@@ -380,14 +398,17 @@ class Session:
 
     def leave(self) -> None:
         """End cleanly: snapshot every partition that moved, commit, leave the group."""
-        moved: dict[int, list[Outgoing]] = {p: [] for p, part in self._parts.items() if part.unsaved_bars}
-        if moved:
-            snapshots = {p: self._parts[p].snapshots() for p in moved}
-            try:
-                self._transaction(moved, snapshots, [])
+        moved = [p for p, part in self._parts.items() if part.unsaved_bars or part.saving]
+        for partition in moved:
+            self._parts[partition].begin_snapshot()
+        try:
+            while saving := [p for p in moved if self._parts[p].saving]:
+                snapshots = self._saved(saving)
+                self._transaction({p: [] for p in snapshots}, snapshots, [])
+            if moved:
                 log.info("snapshot partitions=%s", sorted(moved))
-            except (KafkaException, SessionLost) as error:  # nothing is lost: the next start replays the tail
-                log.warning("no snapshot at the end: %s", error)
+        except (KafkaException, SessionLost) as error:  # nothing is lost: the next start replays the tail
+            log.warning("no snapshot at the end: %s", error)
         self.close()
 
     def close(self) -> None:

@@ -56,6 +56,8 @@ class Shard:
         self._make = engine
         self.partition = partition
         self.engines: dict[str, Engine] = {}
+        #: Universe -> offset below which its returns are in the state that was loaded.
+        self.held: dict[str, int] = {}
         self._codec = Codec(topology.wire.schema_ids)
 
     def apply(self, record: Record) -> list[Outgoing]:
@@ -126,33 +128,41 @@ class Shard:
         heads = "".join(f"{name}\n{self.engines[name].chain}\n" for name in sorted(self.engines))
         return hashlib.sha256(heads.encode()).hexdigest()
 
-    def snapshots(self, slot: int = 0) -> list[Outgoing]:
-        """The state of every engine, in chunks below the topology's limit, universes in order.
+    def snapshot(self, name: str, slot: int = 0, returns_end: int = 0) -> list[Outgoing]:
+        """The state of one engine, in chunks below the topology's limit.
 
-        ``slot`` is part of the keys: snapshots with other slots outlive compaction beside this one.
+        Parameters
+        ----------
+        name : str
+            Of the universe.
+        slot : int
+            Part of the keys: snapshots with other slots outlive compaction beside this one.
+        returns_end : int
+            Offset of the first returns record that the state does not hold.
         """
         size = self.topology.worker.chunk_bytes
+        engine = self.engines[name]
+        state = engine.snapshot()
+        whole, configuration = digest(state), engine.configuration
+        pieces = [state[i : i + size] for i in range(0, len(state), size)]
         records = []
-        for name in sorted(self.engines):
-            engine = self.engines[name]
-            state = engine.snapshot()
-            pieces = [state[i : i + size] for i in range(0, len(state), size)]
-            for chunk, payload in enumerate(pieces):
-                event = Snapshot(
-                    version=SNAPSHOT_VERSION,
-                    universe=name,
-                    chunk=chunk,
-                    chunks=len(pieces),
-                    event_time=engine.event_time,
-                    policy_digest=engine.configuration,
-                    digest=digest(state),
-                    payload=payload,
-                )
-                records.append(self._outgoing(event, f"{name}/{slot}/{chunk}".encode()))
+        for chunk, payload in enumerate(pieces):
+            event = Snapshot(
+                version=SNAPSHOT_VERSION,
+                universe=name,
+                chunk=chunk,
+                chunks=len(pieces),
+                event_time=engine.event_time,
+                policy_digest=configuration,
+                digest=whole,
+                payload=payload,
+                returns_end=returns_end,
+            )
+            records.append(self._outgoing(event, f"{name}/{slot}/{chunk}".encode()))
         return records
 
     def load(self, snapshots: Sequence[Snapshot]) -> None:
-        """Take over the state that :meth:`snapshots` wrote.
+        """Take over the states that :meth:`snapshot` wrote.
 
         Raises
         ------
@@ -162,7 +172,7 @@ class Shard:
         chunks: dict[str, list[Snapshot]] = {}
         for snapshot in snapshots:
             chunks.setdefault(snapshot.universe, []).append(snapshot)
-        engines = {}
+        engines, held = {}, {}
         for name, parts in chunks.items():
             parts.sort(key=lambda s: s.chunk)
             if [s.chunk for s in parts] != list(range(parts[0].chunks)):
@@ -174,7 +184,8 @@ class Shard:
             if universe is None:
                 raise SnapshotError(f"snapshot of {name}: the topology has no such universe any more")
             engines[name] = self._make.restore(universe, self.topology.policies(name), state)
-        self.engines = engines
+            held[name] = parts[0].returns_end
+        self.engines, self.held = engines, held
 
     def _engine(self, name: str) -> Engine:
         if name not in self.engines:

@@ -46,8 +46,9 @@ class Failing:
 class Run:
     """Sessions of one worker in this process, one after the other, until all bars are there."""
 
-    def __init__(self, folder, bootstrap):
-        _, self.topology = make_topology(folder, bootstrap, worker={"snapshot_bars": 10})
+    def __init__(self, folder, bootstrap, universes=1, batch_records=1000):
+        worker = {"snapshot_bars": 10, "batch_records": batch_records}
+        _, self.topology = make_topology(folder, bootstrap, universes=universes, worker=worker)
         self.feeder = Feeder(self.topology)
         self.session = None
         self.lost = []
@@ -58,10 +59,10 @@ class Run:
         )
 
     def feed(self, first, last):
-        self.feeder.send(
-            worlds.tick(i, x) for i, x in enumerate(worlds.returns(last, shift=20)) if i >= first
-        )
-        self.until(last)
+        names = [u.name for u in self.topology.universes]
+        bars = list(enumerate(worlds.returns(last, shift=20)))[first:]
+        self.feeder.send(worlds.tick(i, x, universe=name) for i, x in bars for name in names)
+        self.until(last * len(names))
 
     def until(self, bars):
         for _ in range(600):
@@ -145,3 +146,25 @@ def test_a_lost_session_leaves_no_client_behind(running):
         running.feed(last - 10, last)
     assert len(running.lost) == 3
     assert clients() <= before
+
+
+def test_universes_are_saved_one_a_transaction_and_come_back_from_different_moments(
+    kafka, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("stream_allocator.stream.session.SNAPSHOT_BYTES", 1)
+    run = Run(tmp_path, kafka.bootstrap_servers, universes=3, batch_records=4)
+    run.feed(0, 15)
+    for _ in range(10):
+        run.session.poll()  # what was begun is ended, records or not
+    (snapshot,) = run.session._parts[0].manifest.snapshots
+    assert snapshot.count == 3 + 2  # a marker stands between two transactions
+    assert snapshot.inputs["returns"] < 45
+    run.feed(15, 16)
+    run.session.close()  # as a crash would
+    run.session = None
+    run.feed(16, 26)
+    run.session.leave()
+    log = log_of(run.topology)
+    assert sorted(u.bar for u in events(log, "regimes")) == sorted(3 * list(range(26)))
+    result = replay(run.topology, log)
+    assert result.identical, result.text()

@@ -128,7 +128,7 @@ def test_a_shard_goes_on_from_its_snapshots_byte_for_byte(topology, cut):
     records = [framed(e, i) for i, e in enumerate(events)]
     shard, twin = Shard(topology, 0), Shard(topology, 0)
     drive(shard, records[:cut])
-    twin.load([out.event for out in shard.snapshots()])
+    twin.load(recorded.saved(shard))
     assert twin.digest() == shard.digest()
     assert [o.value for o in drive(twin, records[cut:])] == [o.value for o in drive(shard, records[cut:])]
     assert twin.digest() == shard.digest()
@@ -138,13 +138,13 @@ def test_a_shard_goes_on_from_its_snapshots_byte_for_byte(topology, cut):
 def pieces(topology):
     shard = Shard(topology, 0)
     drive(shard, [framed(e, i) for i, e in enumerate(ticks("u", 25))])
-    return [out.event for out in shard.snapshots()]
+    return recorded.saved(shard)
 
 
 def test_snapshots_come_in_chunks_below_the_limit_and_under_keys_of_their_own(topology):
     shard = Shard(topology, 0)
     drive(shard, [framed(e, i) for i, e in enumerate(ticks("u", 25))])
-    records = shard.snapshots()
+    records = shard.snapshot("u")
     assert len(records) > 2
     assert all(len(out.event.payload) <= topology.worker.chunk_bytes for out in records)
     assert [out.key for out in records] == [b"u/0/%d" % i for i in range(len(records))]
