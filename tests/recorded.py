@@ -47,8 +47,7 @@ def run(topology: Topology, events: Iterable[Input]) -> dict[tuple[str, int], li
 
 def saved(shard: Shard, returns_end: int = 0) -> list[Snapshot]:
     """The snapshots of all engines of a shard."""
-    records = [out for name in sorted(shard.engines) for out in shard.snapshot(name, returns_end=returns_end)]
-    return [out.event for out in records if isinstance(out.event, Snapshot)]
+    return [out.event for out in shard.snapshots(returns_end) if isinstance(out.event, Snapshot)]
 
 
 def default_run(folder: Path) -> tuple[Path, Topology, dict[tuple[str, int], list[Record]]]:

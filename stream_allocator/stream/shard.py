@@ -128,6 +128,10 @@ class Shard:
         heads = "".join(f"{name}\n{self.engines[name].chain}\n" for name in sorted(self.engines))
         return hashlib.sha256(heads.encode()).hexdigest()
 
+    def snapshots(self, returns_end: int = 0) -> list[Outgoing]:
+        """The states of all engines, universes in order; see :meth:`snapshot`."""
+        return [r for name in sorted(self.engines) for r in self.snapshot(name, returns_end=returns_end)]
+
     def snapshot(self, name: str, slot: int = 0, returns_end: int = 0) -> list[Outgoing]:
         """The state of one engine, in chunks below the topology's limit.
 
