@@ -249,7 +249,7 @@ def update_cost(rng: np.random.Generator, bars: int, missing: float) -> tuple[fl
         times.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)))
     wall_ms, processor_ms = np.array(times[180:]).T
     if not missing:
-        matrix = 1e3 * median_seconds(lambda: CovarianceMixture._mixed(estimate), 5)
+        matrix = 1e3 * median_seconds(lambda: CovarianceMixture._fresh(estimate), 5)
         show(
             "500 assets: the covariance itself",
             ["call", "ms"],

@@ -42,10 +42,9 @@ from stream_allocator.market import Market, MarketView
 from stream_allocator.policy import Policy
 from stream_allocator.state import pack, unpack
 from stream_allocator.topology import Universe, check_policies
+from stream_allocator.upgrade import SNAPSHOT_VERSION, upgraded
 
 __all__ = ["SNAPSHOT_VERSION", "Engine"]
-
-SNAPSHOT_VERSION = 1
 
 #: Sources that an engine remembers the last sequence of; a source named anew at every start is a leak.
 MOST_SOURCES = 10_000
@@ -377,13 +376,9 @@ class Engine:
         Raises
         ------
         SnapshotError
-            For bytes that are not a state, of another version, or of another universe or policy.
+            For bytes that are not a state, of an unknown version, or of another universe or policy.
         """
-        state = unpack(blob)
-        if state.get("version") != SNAPSHOT_VERSION:
-            raise SnapshotError(
-                f"snapshot of version {state.get('version')}; this release reads version {SNAPSHOT_VERSION}"
-            )
+        state = upgraded(unpack(blob))
         self = cls(universe, policies)
         if state["configuration"] != self.configuration:
             raise SnapshotError(

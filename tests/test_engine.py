@@ -347,6 +347,6 @@ def test_a_snapshot_of_another_policy_or_version_is_refused():
     with pytest.raises(SnapshotError, match="other policies"):
         Engine.restore(machine.universe, {"core": worlds.policy(limits={"upper": 0.4})}, blob)
     with pytest.raises(SnapshotError, match="version"):
-        Engine.restore(machine.universe, machine.policies, blob.replace(b'"version":1', b'"version":9'))
+        Engine.restore(machine.universe, machine.policies, blob.replace(b'"version":2', b'"version":9'))
     with pytest.raises(SnapshotError):
         Engine.restore(machine.universe, machine.policies, blob[:-3])

@@ -10,8 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dtrsv
-from scipy.linalg.lapack import dpotrf, dtrtri, dtrtrs
+from scipy.linalg.lapack import dpotrf, dtrtri
 
 from stream_allocator.regime.elementary import compiled, in_place
 
@@ -39,40 +38,127 @@ def decay_and_add(products: FloatArray, decays: FloatArray, z: FloatArray) -> No
 
 
 @in_place
+def sort_out(
+    returns: FloatArray,
+    own: FloatArray,
+    farthest: float,
+    seen: BoolArray,
+    moved: BoolArray,
+    values: FloatArray,
+) -> tuple[int, int]:
+    """Which assets have a return and which have moved before; missing returns as zeros, into `values`.
+
+    Returns
+    -------
+    reported, missing : int
+        Returns that were seen, and assets that have moved before and have none now.
+    """
+    reported = missing = 0
+    for i in range(returns.size):
+        seen[i] = abs(returns[i]) < farthest
+        moved[i] = own[i] > 0.0
+        values[i] = returns[i] if seen[i] else 0.0
+        reported += seen[i]
+        missing += moved[i] and not seen[i]
+    return reported, missing
+
+
+@in_place
 def standardise(
     x: FloatArray,
-    wanted: BoolArray,
+    seen: BoolArray,
+    moved: BoolArray,
     deviations: FloatArray,
     kinds: NDArray[np.int64],
     bound: float,
     z: FloatArray,
 ) -> None:
-    """z_k = x / (expert k's deviations), within +-bound; 0 for assets that are not wanted."""
+    """z_k = x / (expert k's deviations), within +-bound; 0 for assets that are not seen or have not moved."""
     for k in range(kinds.size):
         deviation = deviations[kinds[k]]
         for i in range(x.size):
-            z[k, i] = min(max(x[i] / deviation[i], -bound), bound) if wanted[i] else 0.0
+            wanted = seen[i] and moved[i]
+            z[k, i] = min(max(x[i] / deviation[i], -bound), bound) if wanted else 0.0
 
 
 @in_place
-def whiten_each(factors: FloatArray, z: FloatArray) -> None:
-    """z_k <- L_k^-1 z_k for each expert, in place.
+def serial_product(a: FloatArray, b: FloatArray, size: int) -> float:
+    """Sum of the first so many products, in four chains: one order everywhere."""
+    p = q = r = s = 0.0
+    whole = size - size % 4
+    for i in range(0, whole, 4):
+        p += a[i] * b[i]
+        q += a[i + 1] * b[i + 1]
+        r += a[i + 2] * b[i + 2]
+        s += a[i + 3] * b[i + 3]
+    for i in range(whole, size):
+        p += a[i] * b[i]
+    return (p + q) + (r + s)
 
-    Four partial sums a row, in one order everywhere.
+
+@in_place
+def whiten_each(whiteners: FloatArray, z: FloatArray) -> None:
+    """z_k <- W_k z_k for each expert, in place.
+
+    From the last entry on, which no other needs.
     """
     for k in range(z.shape[0]):
-        for i in range(z.shape[1]):
-            row = factors[k, i]
-            a = b = c = d = 0.0
-            whole = i - i % 4
-            for j in range(0, whole, 4):
-                a += row[j] * z[k, j]
-                b += row[j + 1] * z[k, j + 1]
-                c += row[j + 2] * z[k, j + 2]
-                d += row[j + 3] * z[k, j + 3]
-            for j in range(whole, i):
-                a += row[j] * z[k, j]
-            z[k, i] = (z[k, i] - ((a + b) + (c + d))) / row[i]
+        y = z[k]
+        for i in range(y.size - 1, -1, -1):
+            row = whiteners[k, i]
+            y[i] = serial_product(row, y, i + 1)
+
+
+@in_place
+def whitened_squares(
+    whiteners: FloatArray,
+    whitened: FloatArray,
+    moved: BoolArray,
+    deviations: FloatArray,
+    kinds: NDArray[np.int64],
+    diagonals: FloatArray,
+    gram: FloatArray,
+) -> int:
+    """What weights are learnt from: diag(W_k) in units of the returns, y_k . y_l, the assets that count."""
+    n = moved.size
+    count = 0
+    for i in range(n):
+        count += moved[i]
+    for k in range(kinds.size):
+        deviation = deviations[kinds[k]]
+        for i in range(n):
+            diagonals[k, i] = whiteners[k, i, i] / deviation[i] if moved[i] else 0.0
+        for j in range(k + 1):
+            gram[k, j] = gram[j, k] = serial_product(whitened[k], whitened[j], n)
+    return count
+
+
+@in_place
+def mix(whiteners: FloatArray, weights: FloatArray, scale: FloatArray, mixed: FloatArray) -> None:
+    """W = sum_k weight_k W_k diag(scale_k), the lower triangle, into `mixed`."""
+    for i in range(mixed.shape[0]):
+        row = mixed[i]
+        for j in range(i + 1):
+            row[j] = 0.0
+        for k in range(weights.size):
+            own, weight, unit = whiteners[k, i], weights[k], scale[k]
+            if weight > 0.0:
+                for j in range(i + 1):
+                    row[j] += weight * unit[j] * own[j]
+
+
+@in_place
+def length_before(whitener: FloatArray, x: FloatArray) -> float:
+    """|y| for the y with W' y = x, by substitution from the last entry on; x becomes y."""
+    square = 0.0
+    for i in range(x.size - 1, -1, -1):
+        row = whitener[i]
+        y = x[i] / row[i]
+        x[i] = y
+        square += y * y
+        for j in range(i):
+            x[j] -= y * row[j]
+    return math.sqrt(square)
 
 
 @compiled
@@ -102,17 +188,16 @@ def shrunk_correlation(products: FloatArray, trust: FloatArray, rho: float, out:
         if products[i, i] > 0.0:
             scale[i] = trust[i] / np.sqrt(products[i, i])
     squares = np.zeros(n)
-    square = np.empty(n)
     for i in range(n):
         row = out[i]
         total = products[i]
         si = scale[i]
         for j in range(i):
             row[j] = si * scale[j] * total[j]
-            square[j] = row[j] * row[j]
-            squares[j] += square[j]
+        for j in range(i):
+            squares[j] += row[j] * row[j]
+        squares[i] += serial_product(row, row, i)
         row[i] = 1.0
-        squares[i] += square[:i].sum()
     first = 0
     for i in range(n):
         if squares[i] > (1.0 + TIE) * squares[first]:
@@ -128,10 +213,10 @@ def shrunk_correlation(products: FloatArray, trust: FloatArray, rho: float, out:
         for i in range(n):
             row = out[i]
             fi = f[i]
-            image[i] += np.dot(row[:i], f[:i])
+            image[i] += serial_product(row, f, i)
             for j in range(i):
                 image[j] += fi * row[j]
-        size = np.dot(f, f) + 1.0
+        size = serial_product(f, f, n) + 1.0
         for i in range(n):
             f[i] = image[i] / size
     for i in range(n):
@@ -155,28 +240,9 @@ def factorise(matrix: FloatArray) -> None:
         raise ArithmeticError(f"correlation is not positive definite at row {failed}")
 
 
-def whiten(factor: FloatArray, x: FloatArray) -> FloatArray:
-    """L^-1 x for a vector or the columns of an (n, m) array."""
-    if x.ndim == 1:
-        y: FloatArray = dtrsv(factor.T, x, lower=0, trans=1)
-        return y
-    y, _ = dtrtrs(factor.T, x, lower=0, trans=1)
-    return y
-
-
 def invert(factor: FloatArray) -> None:
     """L^-1 in place of L, the lower triangle."""
     dtrtri(factor.T, lower=0, overwrite_c=1)
-
-
-@compiled
-def accumulate(inverse: FloatArray, weight: float, scale: FloatArray, mixed: FloatArray) -> None:
-    """W <- W + weight L^-1 diag(scale), lower triangle, in place."""
-    for i in range(scale.size):
-        row = mixed[i]
-        own = inverse[i]
-        for j in range(i + 1):
-            row[j] += weight * scale[j] * own[j]
 
 
 def given(whitened: FloatArray, directions: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,26 +6,26 @@ Cholesky factors are combined with weights that maximise the likelihood of the l
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.blas import dtrsv
 
 from stream_allocator.moments.experts import (
-    accumulate,
     decay_and_add,
     decay_of,
     factorise,
     given,
     invert,
+    length_before,
+    mix,
     shrunk_correlation,
+    sort_out,
     standardise,
     trust,
-    whiten,
     whiten_each,
+    whitened_squares,
 )
 from stream_allocator.moments.volatility import MATURE, VolatilityForecasts
 from stream_allocator.moments.weights import CombinationWeights
@@ -40,8 +40,7 @@ FARTHEST = 1e100
 WINSOR = 5.0
 # The same where weights are learnt: a wrong price must not make everything look volatile for months.
 WINSOR_LEARNING = 8.0
-# Above this many assets one expert's factor is renewed every third bar, in turn, instead of all with each.
-RENEW_ALL = 256
+# One expert's inverse factor is renewed every third bar, in turn.
 RENEW_EVERY = 3
 
 
@@ -92,9 +91,9 @@ class CovarianceMixture:
     fade; the weights learn from the expected likelihood in the same way.  A bar without any return changes
     nothing.  An asset that never moved has no covariance but, where others have, their usual variance.
 
-    The weights learn from the experts' factors.  Above 256 assets one expert's is renewed every third bar, in
-    turn: that is what 500 assets can afford, and correlations with half-lives of 63 bars and more barely
-    move in twelve.  Volatilities are always fresh, and `matrix` factorises all.
+    The weights learn from the experts' inverse factors W_k, in units of their volatilities.  One expert's is
+    renewed every third bar, in turn: correlations with half-lives of 63 bars and more barely move in twelve.
+    Volatilities are always fresh.  `deviation` makes do with these factors too; `matrix` factorises all.
 
     References
     ----------
@@ -115,10 +114,10 @@ class CovarianceMixture:
         self._weights = CombinationWeights(len(EXPERTS), n)
         self._decays = np.array([decay_of(expert.correlation_half_life) for expert in EXPERTS])
         self._products = np.zeros((len(EXPERTS), n, n))
-        self._factors = np.zeros((len(EXPERTS), n, n))
-        self._factors[:, np.arange(n), np.arange(n)] = 1.0
+        self._whiteners = np.zeros((len(EXPERTS), n, n))
+        self._whiteners[:, np.arange(n), np.arange(n)] = 1.0
         self._bars = 0
-        self._inverse: FloatArray | None = None
+        self._mixed: FloatArray | None = None
         self._matrix: FloatArray | None = None
 
     @property
@@ -147,72 +146,69 @@ class CovarianceMixture:
         x = np.asarray(returns, np.float64)
         if x.shape != (self.n,):
             raise ValueError(f"returns must be of shape ({self.n},), got {x.shape}")
-        seen = np.abs(x) < FARTHEST
-        if not seen.any() or (self._bars == 0 and not x[seen].any()):
-            return
-        x = np.where(seen, x, 0.0)
         own = self._forecasts.own
-        moved = own[0] > 0.0
-        if moved.any():
-            self._absorb(x, seen & moved, moved, own)
-        self._forecasts.update(x, seen)
-        if self.n <= RENEW_ALL:
-            self._renew(*range(len(EXPERTS)))
-        elif self._bars % RENEW_EVERY == 0:
-            self._renew(self._bars // RENEW_EVERY % len(EXPERTS))
+        seen, moved = np.empty(self.n, np.bool_), np.empty(self.n, np.bool_)
+        values = np.empty(self.n)
+        reported, missing = sort_out(x, own[0], FARTHEST, seen, moved, values)
+        if not reported or (self._bars == 0 and not values.any()):
+            return
+        self._absorb(values, seen, moved, own, missing)
+        self._forecasts.update(values, seen)
+        if self._bars % RENEW_EVERY == 0:
+            k = self._bars // RENEW_EVERY % len(EXPERTS)
+            self._factorise(k, self._whiteners[k])
         self._bars += 1
-        self._inverse = self._matrix = None
+        self._mixed = self._matrix = None
 
-    def _absorb(self, x: FloatArray, seen: BoolArray, moved: BoolArray, own: FloatArray) -> None:
+    def _absorb(
+        self, x: FloatArray, seen: BoolArray, moved: BoolArray, own: FloatArray, missing: int
+    ) -> None:
         """Learn weights, then correlations, from the assets that have moved before; the rest has no unit."""
-        missing = np.flatnonzero(moved & ~seen)
-        directions = None
-        if missing.size:
-            unit = np.zeros((self.n, missing.size), order="F")
-            unit[missing, np.arange(missing.size)] = 1.0
-            directions = np.stack([whiten(factor, unit) for factor in self._factors])
+        absent = directions = None
+        if missing:
+            absent = np.flatnonzero(moved & ~seen)
+            directions = np.tril(self._whiteners)[:, :, absent]
         if self._bars >= MATURE:
-            self._learn(x, moved, missing, directions)
+            self._learn(x, moved, absent, directions)
         z = np.empty((len(EXPERTS), self.n))
-        standardise(x, seen, own, KINDS, WINSOR, z)
+        standardise(x, seen, moved, own, KINDS, WINSOR, z)
+        if absent is None or directions is None:
+            decay_and_add(self._products, self._decays, z)
+            return
         roots = []
-        if directions is not None:
-            for k, factor in enumerate(self._factors):
-                z[k, missing], root = given(whiten(factor, z[k]), directions[k])
-                roots.append(root)
+        whitened = z.copy()
+        whiten_each(self._whiteners, whitened)
+        for k in range(len(EXPERTS)):
+            z[k, absent], root = given(whitened[k], directions[k])
+            roots.append(root)
         decay_and_add(self._products, self._decays, z)
         for k, root in enumerate(roots):
-            self._products[k][np.ix_(missing, missing)] += root @ root.T
+            self._products[k][np.ix_(absent, absent)] += root @ root.T
 
     def _learn(
-        self, x: FloatArray, moved: BoolArray, missing: NDArray[np.intp], directions: FloatArray | None
+        self, x: FloatArray, moved: BoolArray, absent: NDArray[np.intp] | None, directions: FloatArray | None
     ) -> None:
         leaning = self._forecasts.leaning()
         K = len(EXPERTS)
-        deviations = np.where(moved, leaning[KINDS], 1.0)
-        whitened = np.empty((K, self.n))
-        standardise(x, moved, leaning, KINDS, WINSOR_LEARNING, whitened)
-        whiten_each(self._factors, whitened)
-        diagonals = moved / (np.diagonal(self._factors, axis1=1, axis2=2) * deviations)
-        gram = whitened @ whitened.T
-        if directions is not None:
+        whitened, diagonals, gram = np.empty((K, self.n)), np.empty((K, self.n)), np.empty((K, K))
+        standardise(x, moved, moved, leaning, KINDS, WINSOR_LEARNING, whitened)
+        whiten_each(self._whiteners, whitened)
+        count = whitened_squares(self._whiteners, whitened, moved, leaning, KINDS, diagonals, gram)
+        if absent is not None and directions is not None:
             # The expected likelihood under the present mixture, as in a step of expectation-maximisation.
             p = self._weights.p
-            by_expert = directions / deviations[:, None, missing]
-            unit = deviations[0, missing]  # to solve in the assets' own units
+            deviations = leaning[KINDS][:, absent]
+            by_expert = directions / deviations[:, None]
+            unit = deviations[0]  # to solve in the assets' own units
             expectation, root = given(p @ whitened, np.tensordot(p, by_expert, 1) * unit)
             whitened = whitened + by_expert @ (expectation * unit)
             uncertain = (by_expert @ (unit[:, None] * root)).reshape(K, -1)
             gram = whitened @ whitened.T + uncertain @ uncertain.T
-        self._weights.update(diagonals, gram, int(np.count_nonzero(moved)))
+        if count:
+            self._weights.update(diagonals, gram, count)
 
-    def _renew(self, *experts: int) -> None:
-        """Factorise the correlations of these experts."""
-        for k in experts:
-            self._correlation_of(k, self._factors[k])
-            factorise(self._factors[k])
-
-    def _correlation_of(self, k: int, out: FloatArray) -> None:
+    def _factorise(self, k: int, out: FloatArray) -> None:
+        """The inverse Cholesky factor of expert k's correlations, into the lower triangle of `out`."""
         count = self._forecasts.count
         moved = int(np.count_nonzero(self._forecasts.own[0]))
         decay = float(self._decays[k])
@@ -221,15 +217,29 @@ class CovarianceMixture:
         size = (1.0 + decay) / (1.0 - decay) * (1.0 - faded) / (1.0 + faded)
         shrinkage = max(EXPERTS[k].shrinkage, moved / (moved + size)) if moved else 1.0
         shrunk_correlation(self._products[k], trust(count, MATURE), shrinkage, out)
+        factorise(out)
+        invert(out)
 
     def deviation(self, weights: FloatArray) -> float:
         """Standard deviation of some holdings' return in a bar, sqrt(w' Sigma w), without forming Sigma.
 
-        With Sigma = U W^-1 W^-T U it is the length of W^-T U w.
+        With Sigma = U W^-1 W^-T U it is the length of W^-T U w; of the factors from which weights are learnt,
+        so that it may be asked at every bar.
         """
-        unit = self._forecasts.leaning()[EXPERTS[0].volatility]
-        y: FloatArray = dtrsv(self._inverse_factor().T, unit * weights, lower=0, trans=0)
-        return math.sqrt(float(y @ y))
+        unit, ratios = self._units()
+        if self._mixed is None:
+            self._mixed = np.empty((self.n, self.n))
+            mix(self._whiteners, self._weights.p, ratios, self._mixed)
+        return length_before(self._mixed, unit * weights)
+
+    def _units(self) -> tuple[FloatArray, FloatArray]:
+        """The first expert's volatilities, and by expert what these are in the expert's own, (4, n)."""
+        deviations = self._forecasts.leaning()
+        unit = deviations[EXPERTS[0].volatility]
+        if unit.all():
+            return unit, unit / deviations[KINDS]
+        ratios = np.ones((len(EXPERTS), self.n))
+        return unit, np.divide(unit, deviations[KINDS], out=ratios, where=unit > 0.0)
 
     def volatility(self) -> FloatArray:
         """Standard deviation of a bar's return, of shape (n,)."""
@@ -247,38 +257,21 @@ class CovarianceMixture:
     def matrix(self) -> FloatArray:
         """Sigma per bar, of shape (n, n), in squared units of the returns."""
         if self._matrix is None:
-            self._matrix = self._mixed()
+            self._matrix = self._fresh()
         return self._matrix.copy()
 
-    def _mixed(self) -> FloatArray:
-        mixed = self._inverse_factor().copy()
-        invert(mixed)
-        mixed *= self._forecasts.leaning()[EXPERTS[0].volatility][:, None]
-        covariance: FloatArray = mixed @ mixed.T
+    def _fresh(self) -> FloatArray:
+        """Sigma with all correlations as of now."""
+        unit, ratios = self._units()
+        whiteners = np.zeros_like(self._whiteners)
+        for k in np.flatnonzero(self._weights.p):
+            self._factorise(int(k), whiteners[k])
+        root = np.zeros((self.n, self.n))
+        mix(whiteners, self._weights.p, ratios, root)
+        invert(root)
+        root *= unit[:, None]
+        covariance: FloatArray = root @ root.T
         return covariance
-
-    def _inverse_factor(self) -> FloatArray:
-        """W in the unit of the first expert's volatility: a lower triangle."""
-        if self._inverse is not None:
-            return self._inverse
-        deviations = self._forecasts.leaning()
-        unit = deviations[EXPERTS[0].volatility]
-        known = unit > 0.0
-        mixed = np.zeros((self.n, self.n))
-        factor = np.zeros((self.n, self.n))
-        for k, expert in enumerate(EXPERTS):
-            if self._weights.p[k] == 0.0:
-                continue
-            if self.n <= RENEW_ALL:
-                factor[...] = self._factors[k]
-            else:
-                self._correlation_of(k, factor)
-                factorise(factor)
-            ratio = np.divide(unit, deviations[expert.volatility], out=np.ones(self.n), where=known)
-            invert(factor)
-            accumulate(factor, self._weights.p[k], ratio, mixed)
-        self._inverse = mixed
-        return mixed
 
     def reindex(self, index: ArrayLike) -> CovarianceMixture:
         """The estimate for another list of assets.
@@ -307,21 +300,22 @@ class CovarianceMixture:
         kept = np.flatnonzero(stays)
         for k in range(len(EXPERTS)):
             estimate._products[k][np.ix_(kept, kept)] = whole[k][np.ix_(old, old)]
-            estimate._renew(k)
+            estimate._factorise(k, estimate._whiteners[k])
         estimate._bars = self._bars if estimate._forecasts.own[0].any() else 0
         return estimate
 
     def state(self) -> State:
         """All that the estimate knows, as arrays; `from_state` continues from it with identical bits.
 
-        `triangles` holds the outer products in its lower triangles and the transposed factors above them.
+        `triangles` holds the outer products in its lower triangles and the transposed inverse factors above
+        them.
         """
-        above = np.triu(self._factors.transpose(0, 2, 1), 1)
+        above = np.triu(self._whiteners.transpose(0, 2, 1), 1)
         return {
             **self._forecasts.state(),
             **self._weights.state(),
             "triangles": np.tril(self._products) + above,
-            "factor_diagonals": np.diagonal(self._factors, axis1=1, axis2=2).copy(),
+            "whitener_diagonals": np.diagonal(self._whiteners, axis1=1, axis2=2).copy(),
             "bars": np.array([self._bars], np.int64),
         }
 
@@ -337,16 +331,16 @@ class CovarianceMixture:
         estimate = cls(len(state["count"]))
         estimate._forecasts.load(state)
         estimate._weights.load(state)
-        triangles, diagonals = state["triangles"], state["factor_diagonals"]
+        triangles, diagonals = state["triangles"], state["whitener_diagonals"]
         for name, array, shape in (
             ("triangles", triangles, estimate._products.shape),
-            ("factor_diagonals", diagonals, estimate._products.shape[:2]),
+            ("whitener_diagonals", diagonals, estimate._products.shape[:2]),
         ):
             if np.shape(array) != shape:
                 raise ValueError(f"{name} must be of shape {shape}, got {np.shape(array)}")
         estimate._products[...] = np.tril(triangles)
-        estimate._factors[...] = np.tril(triangles.transpose(0, 2, 1), -1)
+        estimate._whiteners[...] = np.tril(triangles.transpose(0, 2, 1), -1)
         assets = np.arange(estimate.n)
-        estimate._factors[:, assets, assets] = diagonals
+        estimate._whiteners[:, assets, assets] = diagonals
         estimate._bars = int(state["bars"][0])
         return estimate

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.regime.elementary import compiled, log
+from stream_allocator.regime.elementary import compiled, in_place, log, serial_sum
 
 FloatArray = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -28,67 +28,102 @@ PULL_SUM = 4.0
 STEPS = 20
 HALVINGS = 30
 ENOUGH = 1e-9
+# A step that promises less than this for each logarithm changes their arguments by a hundredth or so: it is
+# the last, and nobody asks what it gained.
+NEAR = 1e-4
+# Bars and assets that are summed side by side.
+BLOCK = 128
 
 
-@compiled
-def log_likelihood(
-    diagonals: FloatArray, bar_weights: FloatArray, p: FloatArray, gradient: FloatArray, curvature: FloatArray
-) -> float:
-    """sum_u w_u sum_i log(sum_k p_k d_uki), its gradient and the negative of its Hessian, over d_ui > 0.
+@in_place
+def derivatives(
+    diagonals: FloatArray,
+    bar_weights: FloatArray,
+    p: FloatArray,
+    work: FloatArray,
+    gradient: FloatArray,
+    curvature: FloatArray,
+) -> None:
+    """Gradient and the negative of the Hessian of sum_u w_u sum_i log(sum_k p_k d_kui), over d_ui > 0.
 
-    Sums run over bars first and assets last, element by element: fast, and in one order everywhere.
+    Bars and assets are taken a block at a time, and block is added to block element by element: fast, and in
+    one order everywhere.
 
     Parameters
     ----------
-    diagonals : (bars, K, n) array
+    diagonals : (K, bars, n) array
         An asset that does not count in a bar has zeros.
     bar_weights : (bars,) array
     p : (K,) array
+    work : (2 + 2 K + K (K + 1) / 2, block) array
+        Overwritten.
     gradient, curvature : (K,) and (K, K) arrays
         Overwritten.
     """
-    bars, K, n = diagonals.shape
-    value = np.zeros(n)
-    first = np.zeros((K, n))
-    second = np.zeros((K * (K + 1) // 2, n))
-    total = np.empty(n)
-    q = np.empty((K, n))
+    K, bars, n = diagonals.shape
+    block = work.shape[1]
+    shares, total = work[0], work[1]
+    work[2 + K :] = 0.0
+    for start in range(0, bars * n, block):
+        size = min(block, bars * n - start)
+        u, i = start // n, start % n
+        done = 0
+        while done < size:  # the weights of the bars that the block holds
+            run = min(n - i, size - done)
+            shares[done : done + run] = bar_weights[u]
+            done += run
+            u, i = u + 1, 0
+        total[:size] = 0.0
+        for k in range(K):
+            d = diagonals[k].reshape(bars * n)[start : start + size]
+            pk = p[k]
+            for h in range(size):
+                total[h] += pk * d[h]
+        for h in range(size):
+            total[h] = 1.0 / (total[h] if total[h] > 0.0 else 1.0)
+        m = 2 + 2 * K
+        for k in range(K):
+            d = diagonals[k].reshape(bars * n)[start : start + size]
+            q, first = work[2 + k], work[2 + K + k]
+            for h in range(size):
+                q[h] = d[h] * total[h]
+            for h in range(size):
+                first[h] += shares[h] * q[h]
+            for j in range(k + 1):
+                other, second = work[2 + j], work[m]
+                for h in range(size):
+                    second[h] += shares[h] * q[h] * other[h]
+                m += 1
+    m = 2 + 2 * K
+    for k in range(K):
+        gradient[k] = serial_sum(work[2 + K + k])
+        for j in range(k + 1):
+            curvature[k, j] = curvature[j, k] = serial_sum(work[m])
+            m += 1
+
+
+@in_place
+def log_likelihood(diagonals: FloatArray, bar_weights: FloatArray, p: FloatArray, work: FloatArray) -> float:
+    """sum_u w_u sum_i log(sum_k p_k d_kui) over d_ui > 0: see `derivatives`."""
+    K, bars, n = diagonals.shape
+    block = work.shape[1]
+    value, total = work[0], work[1]
+    value[:] = 0.0
     for u in range(bars):
         w = bar_weights[u]
         if w == 0.0:
             continue
-        total[:] = 0.0
-        for k in range(K):
-            pk = p[k]
-            d = diagonals[u, k]
-            for i in range(n):
-                total[i] += pk * d[i]
-        for i in range(n):
-            t = total[i] if total[i] > 0.0 else 1.0
-            value[i] += w * log(t)
-            total[i] = 1.0 / t
-        m = 0
-        for k in range(K):
-            qk = q[k]
-            d = diagonals[u, k]
-            fk = first[k]
-            for i in range(n):
-                qk[i] = d[i] * total[i]
-                fk[i] += w * qk[i]
-            for j in range(k + 1):
-                qj = q[j]
-                s = second[m]
-                for i in range(n):
-                    s[i] += w * qk[i] * qj[i]
-                m += 1
-    m = 0
-    for k in range(K):
-        gradient[k] = first[k].sum()
-        for j in range(k + 1):
-            curvature[k, j] = curvature[j, k] = second[m].sum()
-            m += 1
-    result: float = value.sum()
-    return result
+        for start in range(0, n, block):
+            size = min(block, n - start)
+            total[:size] = 0.0
+            for k in range(K):
+                pk = p[k]
+                d = diagonals[k, u, start : start + size]
+                for h in range(size):
+                    total[h] += pk * d[h]
+            for h in range(size):
+                value[h] += w * log(total[h] if total[h] > 0.0 else 1.0)
+    return serial_sum(value)
 
 
 @compiled
@@ -165,44 +200,69 @@ def maximise(
 ) -> FloatArray:
     """The weights with the largest penalised likelihood, p >= 0, by Newton steps from `start`.
 
-        F(p) = sum_u w_u sum_i log(sum_k p_k d_uki) - p'Gp / 2
+        F(p) = sum_u w_u sum_i log(sum_k p_k d_kui) - p'Gp / 2
                - (to_equal |p - 1/K|^2 + to_one (sum p - 1)^2) / 2
 
     A step maximises the second-order expansion over p >= 0 and is halved until F gains at least a
     thousandth of what the gradient promises: F is strictly concave, so this converges from any start with
-    F(start) finite, and the gain still to be had bounds the error.
+    F(start) finite, and the gain still to be had bounds the error.  What promises little is taken as it is:
+    there the expansion is good, and what is left after the step is less by the square.
     """
     K = start.size
     enough = ENOUGH * diagonals.shape[2]
+    work = np.empty((2 + 2 * K + K * (K + 1) // 2, BLOCK))
     gradient = np.empty(K)
     curvature = np.empty((K, K))
     p = start.copy()
-    value = penalised(diagonals, bar_weights, gram, to_equal, to_one, p, gradient, curvature)
     for _ in range(STEPS):
+        derivatives(diagonals, bar_weights, p, work, gradient, curvature)
+        logarithms = gradient @ p  # their weights' sum, since each log is homogeneous in p
+        penalise(gram, to_equal, to_one, p, gradient, curvature)
         step = non_negative_maximum(curvature, gradient + curvature @ p) - p
         promise = gradient @ step
         if promise <= enough:
             break
+        if promise <= NEAR * logarithms:
+            p = np.maximum(p + step, 0.0)
+            break
+        value = penalised(diagonals, bar_weights, gram, to_equal, to_one, p, work)
         length = 1.0
         for _ in range(HALVINGS):
             trial = np.maximum(p + length * step, 0.0)
-            trial_gradient = np.empty(K)
-            trial_curvature = np.empty((K, K))
-            reached = penalised(
-                diagonals, bar_weights, gram, to_equal, to_one, trial, trial_gradient, trial_curvature
-            )
+            reached = penalised(diagonals, bar_weights, gram, to_equal, to_one, trial, work)
             if reached >= value + 1e-3 * length * promise:
                 break
             length *= 0.5
         else:
             break  # rounding hides what is left to gain
-        p, value, gradient, curvature = trial, reached, trial_gradient, trial_curvature
-        if length == 1.0 and promise <= 1e6 * enough:
-            break  # Newton's next step would be smaller by the square
+        p = trial
     return p
 
 
-@compiled
+@in_place
+def penalise(
+    gram: FloatArray,
+    to_equal: float,
+    to_one: float,
+    p: FloatArray,
+    gradient: FloatArray,
+    curvature: FloatArray,
+) -> None:
+    """Add what the squares and the pulls of F give to its gradient and to the negative of its Hessian."""
+    K = p.size
+    excess = -1.0
+    for k in range(K):
+        excess += p[k]
+    for k in range(K):
+        image = 0.0
+        for j in range(K):
+            image += gram[k, j] * p[j]
+            curvature[k, j] += gram[k, j] + to_one
+        curvature[k, k] += to_equal
+        gradient[k] -= image + to_equal * (p[k] - 1.0 / K) + to_one * excess
+
+
+@in_place
 def penalised(
     diagonals: FloatArray,
     bar_weights: FloatArray,
@@ -210,23 +270,36 @@ def penalised(
     to_equal: float,
     to_one: float,
     p: FloatArray,
-    gradient: FloatArray,
-    curvature: FloatArray,
+    work: FloatArray,
 ) -> float:
-    """F at p, its gradient and the negative of its Hessian (both overwritten): see `maximise`."""
+    """F at p: see `maximise`."""
     K = p.size
-    value: float = log_likelihood(diagonals, bar_weights, p, gradient, curvature)
-    excess = p.sum() - 1.0
-    image = gram @ p
-    value -= 0.5 * (p @ image) + 0.5 * to_one * excess * excess
+    value = log_likelihood(diagonals, bar_weights, p, work)
+    excess = -1.0
     for k in range(K):
+        excess += p[k]
         apart = p[k] - 1.0 / K
         value -= 0.5 * to_equal * apart * apart
-        gradient[k] -= image[k] + (to_equal * apart + to_one * excess)
         for j in range(K):
-            curvature[k, j] += gram[k, j] + to_one
-        curvature[k, k] += to_equal
-    return value
+            value -= 0.5 * p[k] * gram[k, j] * p[j]
+    return value - 0.5 * to_one * excess * excess
+
+
+@in_place
+def take_bar(
+    diagonals: FloatArray,
+    gram: FloatArray,
+    place: int,
+    decay: float,
+    ring: FloatArray,
+    squares: FloatArray,
+) -> None:
+    """Put one bar's diagonals into the ring and its squares on top of the decayed ones."""
+    for k in range(squares.shape[0]):
+        for i in range(ring.shape[2]):
+            ring[k, place, i] = diagonals[k, i]
+        for j in range(squares.shape[1]):
+            squares[k, j] = decay * squares[k, j] + gram[k, j]
 
 
 class CombinationWeights:
@@ -241,8 +314,10 @@ class CombinationWeights:
         self.p = np.full(experts, 1.0 / experts)
         self._decay = 0.5 ** (1.0 / HALF_LIFE)
         self._gram = np.zeros((experts, experts))
-        self._diagonals = np.zeros((WINDOW, experts, n))
+        self._diagonals = np.zeros((experts, WINDOW, n))
         self._bars = 0
+        # a bar's weight by its place in the ring, twice round: the latest stands before the turn
+        self._by_place = self._decay ** ((-1 - np.arange(2 * WINDOW)) % WINDOW)
 
     def update(self, diagonals: FloatArray, gram: FloatArray, count: int) -> None:
         """Take one bar.
@@ -256,22 +331,19 @@ class CombinationWeights:
         count : int
             Assets that count.
         """
-        self._gram *= self._decay
-        self._gram += gram
-        self._diagonals[self._bars % WINDOW] = diagonals
+        place = self._bars % WINDOW
         self._bars += 1
-        age = (self._bars - 1 - np.arange(WINDOW)) % WINDOW
-        bar_weights = np.where(age < self._bars, self._decay**age, 0.0)
-        self.p = maximise(
-            self._diagonals, bar_weights, self._gram, count * PULL_EQUAL, count * PULL_SUM, self.p
-        )
+        turn = WINDOW - self._bars % WINDOW
+        shares = self._by_place[turn : turn + WINDOW]  # places that are still empty add nothing
+        take_bar(diagonals, gram, place, self._decay, self._diagonals, self._gram)
+        self.p = maximise(self._diagonals, shares, self._gram, count * PULL_EQUAL, count * PULL_SUM, self.p)
 
     def reindex(self, index: NDArray[np.int64]) -> CombinationWeights:
         """For another list of assets: what is known of those that stay, the squares at their share."""
         weights = CombinationWeights(len(self.p), len(index))
         stays = index >= 0
         weights._diagonals[:, :, stays] = self._diagonals[:, :, index[stays]]
-        latest = self._diagonals[(self._bars - 1) % WINDOW, 0]
+        latest = self._diagonals[0, (self._bars - 1) % WINDOW]
         before = np.count_nonzero(latest)
         after = np.count_nonzero(latest[index[stays]])
         weights._gram = self._gram * (after / before if before else 0.0)
@@ -284,13 +356,14 @@ class CombinationWeights:
         return {
             "weights": self.p.copy(),
             "gram": self._gram.copy(),
-            "diagonals": self._diagonals.copy(),
+            "diagonals": self._diagonals.transpose(1, 0, 2).copy(),
             "learnt": np.array([self._bars], np.int64),
         }
 
     def load(self, state: State) -> None:
         """Go on from what `state` described."""
-        for name, target in (("weights", self.p), ("gram", self._gram), ("diagonals", self._diagonals)):
+        by_bar = self._diagonals.transpose(1, 0, 2)
+        for name, target in (("weights", self.p), ("gram", self._gram), ("diagonals", by_bar)):
             if np.shape(state[name]) != target.shape:
                 raise ValueError(f"{name} must be of shape {target.shape}, got {np.shape(state[name])}")
             target[...] = state[name]

@@ -9,9 +9,8 @@ K = len(EXPERTS)
 
 
 class NaiveMixture:
-    def __init__(self, n, rotate=False):
+    def __init__(self, n):
         self.n = n
-        self.rotate = rotate  # renew one expert's correlations every third bar
         self.history = [[] for _ in range(n)]  # winsorised squares of each asset
         self.level = []  # mean of x^2 / E125, oldest first
         self.products = [np.zeros((n, n)) for _ in EXPERTS]
@@ -41,7 +40,7 @@ class NaiveMixture:
                 self.products[k] = 0.5 ** (1 / half_life) * self.products[k] + product
         self.take_squares(x, seen)
         for k in range(K):
-            if not self.rotate or self.bars % (3 * K) == 3 * k:
+            if self.bars % (3 * K) == 3 * k:
                 self.correlations[k] = self.correlation_of(k)
         self.bars += 1
 
@@ -125,14 +124,22 @@ class NaiveMixture:
         self.learnt.append((np.array([np.diag(w) for w in W]), gram, len(live)))
         self.p = best_weights(self.learnt, self.p)
 
+    def deviation(self, holdings):
+        """As of the latest renewals."""
+        covariance = self.mixed(self.correlations)
+        return np.sqrt(holdings @ covariance @ holdings)
+
     def matrix(self):
+        return self.mixed([self.correlation_of(k) for k in range(K)])
+
+    def mixed(self, correlations):
         variance = self.volatilities()
         known = variance["blended"] > 0
         covariance = np.zeros((self.n, self.n))
         W = np.zeros((self.n, self.n))
         for k, (kind, _, _) in enumerate(EXPERTS):
             v = np.where(known, variance[kind], 1.0)
-            W += self.p[k] * np.linalg.inv(np.linalg.cholesky(self.correlation_of(k) * np.outer(v, v)))
+            W += self.p[k] * np.linalg.inv(np.linalg.cholesky(correlations[k] * np.outer(v, v)))
         covariance = np.linalg.inv(W.T @ W)
         return np.where(np.outer(known, known), covariance, 0.0)
 

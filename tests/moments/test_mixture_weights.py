@@ -6,14 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from stream_allocator.moments.weights import CombinationWeights, maximise, non_negative_maximum, penalised
+from stream_allocator.moments.weights import (
+    CombinationWeights,
+    maximise,
+    non_negative_maximum,
+    penalise,
+    penalised,
+)
+from stream_allocator.moments.weights import derivatives as weight_derivatives
 
 
 def problem(seed, bars=40, K=4, n=6, spread=0.4):
     """Random diagonals with an absent asset, decayed weights, and squares that suit them."""
     rng = np.random.default_rng(seed)
-    diagonals = np.exp(spread * rng.normal(size=(bars, K, n)) + 5.0 * rng.normal(size=(bars, 1, n)))
-    diagonals[: bars // 2, :, -1] = 0.0
+    diagonals = np.exp(spread * rng.normal(size=(K, bars, n)) + 5.0 * rng.normal(size=(bars, n)))
+    diagonals[:, : bars // 2, -1] = 0.0
     weights = 0.5 ** (np.arange(bars) / 30.0)
     y = rng.normal(size=(K, n * bars)) * np.exp(spread * rng.normal(size=(K, 1))) + rng.normal(size=n * bars)
     gram = y @ y.T * weights.sum() / bars
@@ -21,16 +28,20 @@ def problem(seed, bars=40, K=4, n=6, spread=0.4):
 
 
 def value(p, diagonals, weights, gram, to_equal, to_one):
-    total = np.einsum("k,uki->ui", p, diagonals)
+    total = np.einsum("k,kui->ui", p, diagonals)
     logs = (weights[:, None] * np.log(np.where(total > 0.0, total, 1.0))).sum()
     pull = to_equal * ((p - 1.0 / len(p)) ** 2).sum() + to_one * (p.sum() - 1.0) ** 2
     return logs - 0.5 * p @ gram @ p - 0.5 * pull
 
 
 def derivatives(p, parts):
-    gradient, curvature = np.empty(len(p)), np.empty((len(p), len(p)))
-    found = penalised(*parts, p, gradient, curvature)
-    return found, gradient, curvature
+    K = len(p)
+    work = np.empty((2 + 2 * K + K * (K + 1) // 2, 16))  # several blocks
+    gradient, curvature = np.empty(K), np.empty((K, K))
+    diagonals, weights, *pulls = parts
+    weight_derivatives(diagonals, weights, p, work, gradient, curvature)
+    penalise(*pulls, p, gradient, curvature)
+    return penalised(*parts, p, work), gradient, curvature
 
 
 @pytest.mark.parametrize("seed", range(3))
