@@ -87,7 +87,8 @@ class Striker:
         while self._strike.signal == signal.SIGKILL:
             time.sleep(1)  # the signal is on its way
         # SIGSTOP: it goes on here when it is woken
-        self._woken = self._strike.window not in ("restoring", "committed")
+        # (with a delay it may have fallen asleep anywhere, even after the commit)
+        self._woken = self._strike.window not in ("restoring", "committed") and not self._strike.delay
         self._note(slept=round(time.monotonic() - asleep, 3))
 
     def _note(self, **what: object) -> None:

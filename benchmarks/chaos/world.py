@@ -60,6 +60,11 @@ class World:
         """Asset-ticks of one bar of every universe."""
         return sum(len(u.assets) for u in self.topology.universes)
 
+    def under(self, protocol: str) -> Topology:
+        """The topology with workers that speak this group protocol."""
+        worker = self.topology.worker.model_copy(update={"group_protocol": protocol})
+        return self.topology.model_copy(update={"worker": worker})
+
     def partition(self, universe: int) -> int:
         """Where a universe lives: spread evenly, which the hash of so few keys would not."""
         return universe % self.topology.topics.partitions

@@ -153,7 +153,7 @@ class TopicReader:
         heard = time.monotonic()
         while ends:
             self.progress()
-            for message in self._consumer.consume(BATCH, 0.1):
+            for message in self._consume():
                 heard = time.monotonic()
                 where = (str(message.topic()), int(message.partition() or 0))
                 end, offset = ends.get(where), message.offset()
@@ -172,3 +172,8 @@ class TopicReader:
                 left = ", ".join(f"{t} [{p}] up to {e}" for (t, p), e in sorted(ends.items()))
                 raise BrokerAway(f"no progress for {self._patience:g} s while reading {left}")
         self._consumer.unassign()
+
+    def _consume(self) -> list[Message]:
+        """What is here, waiting a moment for the first; asked for a number, the client waits for them all."""
+        first = self._consumer.poll(0.1)
+        return [] if first is None else [first, *self._consumer.consume(BATCH - 1, 0)]

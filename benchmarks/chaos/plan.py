@@ -1,0 +1,178 @@
+"""How long a campaign is, what strikes whom, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks.chaos.worker import Strike
+from benchmarks.chaos.world import WIDTHS
+
+__all__ = ["KINDS", "RANDOM", "SLEEPS", "Plan", "Progress", "Size", "strike_of"]
+
+RANDOM = "at random"
+#: Kind of kill -> the window, the latest passage of it, and the longest delay after it, seconds.
+KINDS: dict[str, tuple[str, int, float]] = {
+    "after consume": ("consumed", 8, 0.0),
+    "mid-step": ("stepping", 150, 0.0015),
+    "after produce": ("produced", 8, 0.0),
+    "before offsets are sent": ("sending_offsets", 8, 0.0),
+    "before commit": ("committing", 8, 0.0),
+    "during commit": ("committing", 8, 0.004),
+    "after commit": ("committed", 8, 0.0),
+    "during snapshot": ("snapshotting", 12, 0.0),
+    "during restore": ("restoring", 60, 0.0),
+}
+#: What a sleeper may sleep in: the same windows.
+SLEEPS = tuple(KINDS)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a campaign is.
+
+    Attributes
+    ----------
+    kills : int
+    sleeps : int
+        Workers that are paused past their time-outs.
+    bars : int
+        Of every universe.
+    widths : sequence of int
+        Assets of each universe.
+    partitions : int
+    snapshot_bars : int
+    workers : int
+        At most, at a time.
+    stretch : int
+        Kills after which the group's protocol changes.
+    """
+
+    kills: int
+    sleeps: int
+    bars: int
+    widths: Sequence[int]
+    partitions: int
+    snapshot_bars: int
+    workers: int = 3
+    stretch: int = 200
+
+    @property
+    def ticks(self) -> int:
+        """Asset-ticks that are fed."""
+        return self.bars * sum(self.widths)
+
+
+LONG = Size(kills=1000, sleeps=27, bars=25_000, widths=WIDTHS, partitions=4, snapshot_bars=80)
+QUICK = Size(
+    kills=12,
+    sleeps=2,
+    bars=250,
+    widths=(6, 8, 10, 12),
+    partitions=2,
+    snapshot_bars=30,
+    workers=2,
+    stretch=100,
+)
+
+
+@dataclass
+class Progress:
+    """How far a campaign has come; kept in a file, from which it goes on.
+
+    Attributes
+    ----------
+    seed : int
+    size : Size
+    kills : Counter
+        Kind of kill -> how many.
+    sleeps : Counter
+        Kind of sleep -> how many woke again.
+    ends : Counter
+        How workers ended that nobody killed.
+    seconds : float
+        That the campaign has taken.
+    feeder_kills : int
+    zombies_published : int
+        Sleepers that committed, after they woke, the batch in which they fell asleep.
+    failures : list of str
+        What should not have happened.
+    """
+
+    seed: int
+    size: Size
+    kills: Counter[str] = field(default_factory=Counter)
+    sleeps: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    feeder_kills: int = 0
+    zombies_published: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def killed(self) -> int:
+        """Kills so far."""
+        return self.kills.total()
+
+    def write(self, file: Path) -> None:
+        """Keep it."""
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps(vars(self) | {"size": asdict(self.size)}, indent=1))
+        os.replace(draft, file)
+
+    @classmethod
+    def read(cls, file: Path) -> Progress:
+        """The progress that :meth:`write` kept."""
+        kept = json.loads(file.read_text())
+        kept["size"] = Size(**kept["size"])
+        for name in ("kills", "sleeps", "ends"):
+            kept[name] = Counter(kept[name])
+        return cls(**kept)
+
+
+class Plan:
+    """Draws what comes next. Each kind comes as often as any other: all are dealt before one comes again.
+
+    Parameters
+    ----------
+    progress : Progress
+        Drawing goes on from another place when a campaign goes on.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.dice = random.Random(f"{progress.seed} {progress.killed} {progress.sleeps.total()}")
+        self._progress = progress
+        self._dealt: Counter[str] = Counter()
+
+    def kind(self) -> str:
+        """The next kind of kill: one of those that came least, counting those under way."""
+        counts = {k: self._progress.kills[k] + self._dealt[k] for k in (*KINDS, RANDOM)}
+        least = min(counts.values())
+        kind = self.dice.choice([k for k, n in counts.items() if n == least])
+        self._dealt[kind] += 1
+        return kind
+
+    def sleep(self) -> str:
+        """The next kind of sleep."""
+        counts = {k: self._progress.sleeps[k] + self._dealt[f"sleep {k}"] for k in SLEEPS}
+        kind = self.dice.choice([k for k, n in counts.items() if n == min(counts.values())])
+        self._dealt[f"sleep {kind}"] += 1
+        return kind
+
+    def over(self, kind: str) -> None:
+        """Whoever was to be struck so has ended, in that way or another."""
+        self._dealt[kind] -= 1
+
+
+def strike_of(kind: str, dice: random.Random, number: signal.Signals = signal.SIGKILL) -> Strike | None:
+    """A strike of a kind; None for one at random, which somebody else must strike."""
+    if kind == RANDOM:
+        return None
+    window, latest, delay = KINDS[kind]
+    return Strike(window, dice.randint(1, latest), dice.uniform(0.0, delay) if delay else 0.0, number)  # type: ignore[arg-type]

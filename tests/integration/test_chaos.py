@@ -1,0 +1,62 @@
+"""The short campaign: workers killed at every window, asleep past their time-outs; and it can be resumed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from absence import skip_unless_ci
+
+from benchmarks.brokers import BrokerUnavailable
+from benchmarks.brokers.local import java, kafka_jars
+
+pytestmark = pytest.mark.kafka
+
+KEYS = ["kills", "broker_faults", "ticks", "lost", "duplicated", "aborted_visible", "mismatched_bytes"]
+
+
+@pytest.fixture
+def campaign(root, tmp_path):
+    try:
+        java(), kafka_jars()
+    except BrokerUnavailable as reason:
+        skip_unless_ci(f"no local broker: {reason}")
+    command = [sys.executable, "-m", "benchmarks.chaos", "--quick", "--stages", "kills"]
+    command += ["--directory", str(tmp_path / "campaign")]
+
+    def start(*more):
+        with (tmp_path / "campaign.out").open("ab") as out:
+            env = os.environ | {"PYTHONPATH": str(root)}
+            return subprocess.Popen([*command, *more], cwd=root, env=env, stdout=out, stderr=out)
+
+    return start, tmp_path
+
+
+def test_a_campaign_that_is_itself_killed_goes_on_and_nothing_is_lost_doubled_or_different(campaign):
+    start, folder = campaign
+    progress = folder / "campaign/kills/progress.json"
+    first = start()
+    deadline = time.monotonic() + 120
+    while not (progress.exists() and sum(json.loads(progress.read_text())["kills"].values()) >= 4):
+        assert first.poll() is None, (folder / "campaign.out").read_text()
+        assert time.monotonic() < deadline, (folder / "campaign.out").read_text()
+        time.sleep(0.1)
+    first.kill()
+    first.wait(10)
+    again = start()
+    assert again.wait(60) != 0  # a campaign is there: it must be said what to do with it
+    assert "--resume goes on with it" in (folder / "campaign.out").read_text()
+    second = start("--resume")
+    code, said = second.wait(300), (folder / "campaign.out").read_text()
+    assert code == 0, said
+    figures = json.loads(said.splitlines()[-1])
+    assert list(figures) == KEYS
+    assert figures["kills"] >= 12
+    assert figures["ticks"] == 250 * 36
+    assert {figures[key] for key in KEYS[3:]} == {0}
+    done = json.loads(progress.read_text())
+    assert len(done["kills"]) >= 8
+    assert sum(done["sleeps"].values()) >= 2
+    assert done["zombies_published"] == 0
