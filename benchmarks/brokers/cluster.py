@@ -9,18 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from confluent_kafka import ElectionType, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-
 from benchmarks.brokers.disk import Disk
 from benchmarks.brokers.local import LocalKafka
 from benchmarks.brokers.node import HOST, BrokerDied, Ports, free_ports, server_properties
+from benchmarks.brokers.observer import Observer
+from benchmarks.brokers.orders import OrderFailed
 from benchmarks.brokers.proxy import Proxy
 from benchmarks.brokers.reassignment import reorder_replicas
 
 __all__ = ["LocalCluster"]
 
-REQUEST_SECONDS = 10.0
 OFFSETS, TRANSACTIONS = "__consumer_offsets", "__transaction_state"
 
 
@@ -29,7 +27,8 @@ class LocalCluster:
 
     Clients that come by `bootstrap_servers` meet the proxy, and are sent to it again by what the brokers
     advertise; who comes by `direct_servers` is sent to the brokers themselves, whatever the proxy does.
-    Ports and data stay the same over restarts; all ends with the process that started it.
+    Ports and data stay the same over restarts; all ends with the process that started it, which has no
+    Kafka client of its own by this, and so may fork.
 
     Parameters
     ----------
@@ -92,7 +91,8 @@ class LocalCluster:
         self.bootstrap_servers = ",".join(f"{HOST}:{ports[node].advertised}" for node in numbers)
         self.direct_servers = ",".join(f"{HOST}:{ports[node].internal}" for node in numbers)
         self._internal = {node: (HOST, ports[node].internal) for node in numbers}
-        self._admin: AdminClient | None = None
+        self._observer = Observer(self.direct_servers)
+        self._stack.callback(self._observer.close)
 
     # -- nodes -----------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class LocalCluster:
 
     def leaders(self) -> dict[tuple[str, int], int]:
         """(topic, partition) -> node, or -1 where nobody leads."""
-        return {where: leader for where, (leader, _, _) in self._partitions().items()}
+        return {where: replicas.leader for where, replicas in self._observer.partitions().items()}
 
     def coordinator_of_group(self, group: str) -> int:
         """The node that coordinates a consumer group."""
@@ -144,8 +144,8 @@ class LocalCluster:
         """Partitions that nobody leads, or of which a replica is not in sync."""
         return [
             where
-            for where, (leader, replicas, in_sync) in self._partitions().items()
-            if leader < 0 or set(replicas) != set(in_sync)
+            for where, replicas in self._observer.partitions().items()
+            if replicas.leader < 0 or set(replicas.nodes) != set(replicas.in_sync)
         ]
 
     def wait_until_in_sync(self, timeout: float = 60.0) -> float:
@@ -159,42 +159,24 @@ class LocalCluster:
         started = time.monotonic()
         words = ""
         while (taken := time.monotonic() - started) < timeout:
-            with contextlib.suppress(KafkaException):
-                metadata = self.admin.list_topics(timeout=REQUEST_SECONDS)
-                lagging = self.out_of_sync()
-                if len(metadata.brokers) == len(self.nodes) and not lagging:
+            with contextlib.suppress(OrderFailed):
+                living, lagging = self._observer.nodes(), self.out_of_sync()
+                if len(living) == len(self.nodes) and not lagging:
                     return taken
-                words = f"nodes {sorted(metadata.brokers)}, {len(lagging)} partitions lag: {lagging[:5]}"
+                words = f"nodes {living}, {len(lagging)} partitions lag: {lagging[:5]}"
             time.sleep(0.1)
         raise BrokerDied(f"the cluster is not in sync after {timeout:.0f} s: {words or 'nobody answers'}")
 
     def move_leaders(self) -> int:
         """Give every partition's leadership to its next replica, all nodes living; how many changed."""
-        before = self._partitions()
+        before = self._observer.partitions()
         reorder_replicas(
             self._internal[self.running[0]],
-            {where: (*replicas[1:], replicas[0]) for where, (_, replicas, _) in before.items()},
+            {where: (*replicas.nodes[1:], replicas.nodes[0]) for where, replicas in before.items()},
         )
-        chosen = [TopicPartition(*where) for where in before]
-        self.admin.elect_leaders(ElectionType.PREFERRED, chosen).result(REQUEST_SECONDS)
+        self._observer.elect(before)
         after = self.leaders()
-        return sum(after[where] != leader for where, (leader, _, _) in before.items())
-
-    @property
-    def admin(self) -> AdminClient:
-        """A client that reaches the brokers whatever the proxy does."""
-        if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self.direct_servers, "log_level": 0})
-        return self._admin
-
-    def _partitions(self) -> dict[tuple[str, int], tuple[int, list[int], list[int]]]:
-        """(topic, partition) -> leader, replicas, in-sync replicas."""
-        topics = self.admin.list_topics(timeout=REQUEST_SECONDS).topics
-        return {
-            (name, number): (partition.leader, partition.replicas, partition.isrs)
-            for name, topic in topics.items()
-            for number, partition in topic.partitions.items()
-        }
+        return sum(after[where] != replicas.leader for where, replicas in before.items())
 
     def _coordinator(self, topic: str, key: str) -> int:
         """As Kafka finds it: the leader of the partition that the key's hash (Java's) names."""
@@ -211,7 +193,6 @@ class LocalCluster:
 
     def close(self) -> None:
         """Kill everything, and remove the data where the folder was a temporary one."""
-        self._admin = None
         for broker in self.nodes.values():
             broker.close()
         self._stack.close()

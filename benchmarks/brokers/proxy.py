@@ -5,8 +5,8 @@ TCP loses no byte of a living connection, so a partition is bytes that do not ar
 together with their connection. One thing a proxy cannot do: a connection made while a route is held is
 accepted (by the kernel), and nothing answers on it; a partitioned network would not accept it either.
 
-Run as a program (`python -m benchmarks.brokers.proxy LISTEN:TARGET...`) it takes orders as JSON, one a
-line, from its standard input, answers each with a line, and ends when that input does: with its owner.
+Run as a program (`python -m benchmarks.brokers.proxy NAME:LISTEN:TARGET...`) it obeys
+:mod:`benchmarks.brokers.orders`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import json
 import random
 import socket
 import struct
-import subprocess
 import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from benchmarks.brokers.node import HOST
+from benchmarks.brokers.orders import Subordinate, answer, refuse
 
 __all__ = ["Direction", "Proxy"]
 
@@ -34,7 +33,7 @@ CHUNK_BYTES = 65536
 ABRUPT = struct.pack("ii", 1, 0)
 
 
-class Proxy:
+class Proxy(Subordinate):
     """Listens before each of several ports, and passes on what comes until told otherwise.
 
     Parameters
@@ -45,72 +44,44 @@ class Proxy:
 
     def __init__(self, routes: Mapping[int, tuple[int, int]]) -> None:
         self.routes = dict(routes)
-        arguments = [f"{name}:{listen}:{target}" for name, (listen, target) in self.routes.items()]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.brokers.proxy", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-            cwd=Path(__file__).parents[2],
-        )  # fmt: skip
-        self._answer()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+        ports = [f"{name}:{listen}:{target}" for name, (listen, target) in self.routes.items()]
+        super().__init__("benchmarks.brokers.proxy", ports)
 
     def passing(self, *names: int) -> None:
         """Everything goes through at once; what was held goes on. Of all routes, where none is named."""
         for name in names or self.routes:
-            self._order(name, "set")
+            self.order(name=name, weather={})
 
     def delay(self, name: int, seconds: float, jitter: float = 0.0) -> None:
         """Every piece of data takes ``seconds`` and up to ``jitter`` more each way; order is kept."""
-        self._order(name, "set", delay=seconds, jitter=jitter)
+        self.order(name=name, weather={"delay": seconds, "jitter": jitter})
 
     def throttle(self, name: int, bytes_per_second: float) -> None:
         """Each connection carries no more than this each way."""
-        self._order(name, "set", bytes_per_second=bytes_per_second)
+        self.order(name=name, weather={"bytes_per_second": bytes_per_second})
 
     def hold(self, name: int, direction: Direction = "both") -> None:
         """Nothing arrives any more, both ways or one; connections stay open."""
-        self._order(name, "set", held=direction)
+        self.order(name=name, weather={"held": direction})
 
     def refuse(self, name: int) -> None:
         """Reset what is open and refuse what is new, as a host does where nobody listens."""
-        self._order(name, "refuse")
+        self.order(name=name, verb="refuse")
 
     def reset(self, *names: int) -> None:
         """Reset what is open, in the middle of a message perhaps; new connections are as before."""
         for name in names or self.routes:
-            self._order(name, "reset")
+            self.order(name=name, verb="reset")
 
     def connections(self, name: int) -> int:
         """How many are open now."""
-        return int(self._order(name, "count"))
-
-    def close(self) -> None:
-        """End the process and all connections."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(timeout=10)
+        return int(self.order(name=name, verb="count"))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _order(self, name: int, verb: str, **weather: object) -> str:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"name": name, "verb": verb, "weather": weather}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        word, _, rest = self._process.stdout.readline().strip().partition(" ")
-        if word != "ok":
-            raise RuntimeError(f"the proxy failed: {rest or 'it ended'}")
-        return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,26 +216,24 @@ async def serve(routes: Mapping[int, tuple[int, int]]) -> None:
     try:
         for route in ways.values():
             await route.listen()
-        print("ok", flush=True)
+        answer()
         while line := await orders.readline():
             order = json.loads(line)
-            print("ok", await _obey(ways[order["name"]], order), flush=True)
+            answer(await _obey(ways[order["name"]], order))
     except OSError as error:
-        print("failed", error, flush=True)
+        refuse(error)
 
 
-async def _obey(route: Route, order: Mapping[str, object]) -> str:
-    verb = order["verb"]
-    if verb == "set":
-        weather = order["weather"]
-        assert isinstance(weather, dict)
-        await route.change(Weather(**weather))
-    elif verb == "refuse":
+async def _obey(route: Route, order: Mapping[str, Any]) -> int:
+    """Carry out one order; how many connections the route has then."""
+    if "weather" in order:
+        await route.change(Weather(**order["weather"]))
+    elif order["verb"] == "refuse":
         await route.refuse()
-    elif verb == "reset":
+    elif order["verb"] == "reset":
         route.reset()
         await asyncio.sleep(0)
-    return str(route.connections)
+    return route.connections
 
 
 def _routes(arguments: list[str]) -> dict[int, tuple[int, int]]:

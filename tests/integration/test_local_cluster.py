@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.brokers.cluster import LocalCluster
 
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 def topic(replicated: LocalCluster) -> str:
     name = f"cluster-{uuid.uuid4().hex[:8]}"
-    replicated.admin.create_topics([NewTopic(name, 3, 3)])[name].result(20)
+    admin = AdminClient({"bootstrap.servers": replicated.direct_servers})
+    admin.create_topics([NewTopic(name, 3, 3)])[name].result(20)
     return name
 
 
@@ -38,7 +39,8 @@ def test_coordinators_are_where_the_cluster_says(replicated: LocalCluster, topic
     member = Consumer({"bootstrap.servers": replicated.bootstrap_servers, "group.id": topic})
     member.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
     member.close()
-    described = replicated.admin.describe_consumer_groups([topic])[topic].result(20)
+    admin = AdminClient({"bootstrap.servers": replicated.direct_servers})
+    described = admin.describe_consumer_groups([topic])[topic].result(20)
     assert replicated.coordinator_of_group(topic) == described.coordinator.id
 
 
