@@ -26,7 +26,7 @@ from stream_allocator.stream.shard import Outgoing
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
-__all__ = ["Session", "SessionLost"]
+__all__ = ["Fenced", "Session", "SessionLost"]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,14 @@ PRODUCED_HEADER = "produced-at"
 
 class SessionLost(Exception):
     """The session cannot go on; the next one restores from the committed state."""
+
+
+class Fenced(SessionLost):
+    """The group took this static member for an earlier life of its own, or of another worker.
+
+    A worker fences itself where the answer to its request to join is lost: it asks again, and is told of
+    the member that it became unawares. So the first time says nothing about other workers.
+    """
 
 
 class Session:
@@ -254,7 +262,7 @@ class Session:
                     f"({error}); give the topic a longer retention"
                 )
             if FENCED in error.str():
-                raise BusError("another worker runs with this instance id; give each worker its own")
+                raise Fenced(str(error))
             if error.code() in REFUSED:
                 raise BusError(f"the broker refuses the worker: {error.str()}; {CHECK}")
             if error.fatal() or error.code() == KafkaError._FATAL:

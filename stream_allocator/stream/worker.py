@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_VARIABLE = "STREAM_ALLOCATOR_HEARTBEAT"
 BEAT_SECONDS = 0.5
 RESTART_SECONDS = 0.5
+#: Fenced so often in so many seconds, a worker is not alone with its instance id.
+FENCES, FENCES_SECONDS = 3, 30.0
 
 
 class Heartbeat:
@@ -71,6 +73,7 @@ def run(
     meters = Telemetry(telemetry, instance)
     beat = Heartbeat(os.environ.get(HEARTBEAT_VARIABLE))
     require(topology, "worker")
+    fences: list[float] = []
     try:
         while not stop.is_set():
             session = None
@@ -97,6 +100,13 @@ def run(
                     ) from error
                 log.warning("session lost: %s; restoring from the committed state", error)
                 meters.session_lost(type(error).__name__)
+                if isinstance(error, Fenced):
+                    now = time.monotonic()
+                    fences = [then for then in fences if now - then < FENCES_SECONDS] + [now]
+                    if len(fences) == FENCES:
+                        raise BusError(
+                            "another worker runs with this instance id; give each worker its own"
+                        ) from error
                 stop.wait(RESTART_SECONDS)
             except BaseException:
                 if session is not None:
