@@ -23,6 +23,7 @@ from stream_allocator.stream.reader import TopicReader, record_of
 from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.restore import restore
 from stream_allocator.stream.shard import Outgoing
+from stream_allocator.stream.watch import Watch
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
@@ -91,6 +92,8 @@ class Session:
         What steps; a benchmark of the bus alone puts a bare kernel here.
     probe : callable
         Called at the windows of :mod:`stream_allocator.stream.probe`.
+    watch : Watch, optional
+        Told of every call that may never return.
     """
 
     def __init__(
@@ -103,12 +106,16 @@ class Session:
         progress: Callable[[], None],
         engine: type[Engine] = Engine,
         probe: Probe = nothing,
+        watch: Watch | None = None,
     ) -> None:
         self._topology = topology
         self._telemetry = telemetry
         self._progress = progress
         self._engine = engine
         self._probe = probe
+        self._watch = watch or Watch()
+        # a transaction that takes longer than its time-out is aborted: waiting for more is idle
+        self._patience = min(REQUEST_SECONDS, topology.worker.transaction_timeout_seconds)
         self._names = topology.topics.names
         self._roles = {self._names[role]: role for role in INPUTS}
         self._parts: dict[int, Part] = {}
@@ -125,7 +132,8 @@ class Session:
                 overrides={"auto.offset.reset": "error"},
             )
         )
-        self._producer.init_transactions(REQUEST_SECONDS)
+        with self._watch.within(REQUEST_SECONDS):
+            self._producer.init_transactions(REQUEST_SECONDS)
         self._consumer.subscribe(
             list(topology.topics.inputs),
             on_assign=self._assigned,
@@ -294,7 +302,8 @@ class Session:
                     raise BusError(f"the broker refuses the worker's records: {error}; {CHECK}") from failure
                 if not error.txn_requires_abort() or error.code() in GENERATION_LOST:
                     raise SessionLost(str(error)) from failure
-                self._producer.abort_transaction(REQUEST_SECONDS)
+                with self._watch.within(REQUEST_SECONDS):
+                    self._producer.abort_transaction(REQUEST_SECONDS)
         raise SessionLost(f"{ABORTS} transactions in a row were aborted")
 
     def _saved(self, partitions: Iterable[int]) -> dict[int, list[Outgoing]]:
@@ -329,7 +338,8 @@ class Session:
                 self._produce(partition, record, stamp, snapshot_offsets)
         self._probe("produced")
         if snapshots:  # the manifest must name their offsets, which only delivery tells
-            self._producer.flush(REQUEST_SECONDS)
+            with self._watch.within(self._patience):
+                self._producer.flush(self._patience)
             for partition, records in snapshots.items():
                 if len(snapshot_offsets[partition]) != len(records):
                     raise SessionLost(f"snapshot of partition {partition} was not delivered in time")
@@ -338,9 +348,11 @@ class Session:
             manifests[partition] = self._parts[partition].next_manifest(snapshot_offsets.get(partition, ()))
             offsets += self._parts[partition].offsets(self._names, manifests[partition])
         self._probe("sending_offsets")
-        self._producer.send_offsets_to_transaction(offsets, self._membership(), REQUEST_SECONDS)
+        with self._watch.within(self._patience):
+            self._producer.send_offsets_to_transaction(offsets, self._membership(), self._patience)
         self._probe("committing")
-        self._producer.commit_transaction(REQUEST_SECONDS)
+        with self._watch.within(self._patience):
+            self._producer.commit_transaction(self._patience)
         self._probe("committed")
         for partition, manifest in manifests.items():
             self._parts[partition].committed(manifest, snapshot_offsets.get(partition, ()))
@@ -423,8 +435,13 @@ class Session:
         """Leave the group without committing anything."""
         self._parts.clear()
         self._parked.clear()
-        self._consumer.close()
+        with self._watch.within(REQUEST_SECONDS):
+            self._consumer.close()
         with contextlib.suppress(KafkaException):  # a fenced producer says so once more
             self._producer.purge()
             self._producer.poll(0)
         del self._consumer, self._producer  # else they live on: their callbacks refer to this session
+
+    def abandon(self) -> None:
+        """Leave the group, from another thread than the one that is stuck in the producer."""
+        self._consumer.close()

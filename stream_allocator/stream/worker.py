@@ -12,7 +12,8 @@ from confluent_kafka import KafkaException
 from stream_allocator.errors import BrokerAway, BusError
 from stream_allocator.stream.checks import require
 from stream_allocator.stream.probe import Probe, nothing
-from stream_allocator.stream.session import CHECK, REFUSED, Session, SessionLost
+from stream_allocator.stream.session import CHECK, REFUSED, Fenced, Session, SessionLost
+from stream_allocator.stream.watch import Overdue, Watch
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology
 
@@ -76,30 +77,18 @@ def run(
     fences: list[float] = []
     try:
         while not stop.is_set():
-            session = None
+            life = _Life(topology, instance, instance_id is not None, meters, beat, stop, probe)
             try:
-                session = Session(
-                    topology,
-                    instance,
-                    static=instance_id is not None,
-                    telemetry=meters,
-                    progress=beat,
-                    probe=probe,
-                )
-                log.info("session instance=%s group=%s", instance, topology.worker.group)
-                while not stop.is_set():
-                    session.poll()
-                    beat()
-                session.leave()
-            except (SessionLost, BrokerAway, KafkaException) as error:
-                if session is not None:
-                    session.close()
+                life.watch.run(life.live)
+            except (SessionLost, BrokerAway, KafkaException, Overdue) as error:
                 if isinstance(error, KafkaException) and error.args[0].code() in REFUSED:
                     raise BusError(
                         f"the broker refuses the worker: {error.args[0].str()}; {CHECK}"
                     ) from error
                 log.warning("session lost: %s; restoring from the committed state", error)
                 meters.session_lost(type(error).__name__)
+                if isinstance(error, Overdue):
+                    life.leave_behind()
                 if isinstance(error, Fenced):
                     now = time.monotonic()
                     fences = [then for then in fences if now - then < FENCES_SECONDS] + [now]
@@ -108,9 +97,51 @@ def run(
                             "another worker runs with this instance id; give each worker its own"
                         ) from error
                 stop.wait(RESTART_SECONDS)
-            except BaseException:
-                if session is not None:
-                    session.close()
-                raise
     finally:
         meters.close()
+
+
+class _Life:
+    """One session from beginning to end, in a thread that can be left behind."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        instance: str,
+        static: bool,
+        telemetry: Telemetry,
+        beat: Heartbeat,
+        stop: threading.Event,
+        probe: Probe,
+    ) -> None:
+        self._topology, self._instance, self._static = topology, instance, static
+        self._telemetry, self._beat, self._stop, self._probe = telemetry, beat, stop, probe
+        self._session: Session | None = None
+        self.watch = Watch()
+
+    def live(self) -> None:
+        """Join, work until told to stop, leave."""
+        session = self._session = Session(
+            self._topology,
+            self._instance,
+            static=self._static,
+            telemetry=self._telemetry,
+            progress=self._beat,
+            probe=self._probe,
+            watch=self.watch,
+        )
+        log.info("session instance=%s group=%s", self._instance, self._topology.worker.group)
+        try:
+            while not self._stop.is_set() and not self.watch.given_up:
+                session.poll()
+                self._beat()
+        except BaseException:
+            session.close()
+            raise
+        if not self.watch.given_up:
+            session.leave()
+
+    def leave_behind(self) -> None:
+        """Leave the group in its stead, so that it need not wait until the stuck member is missed."""
+        if self._session is not None:
+            threading.Thread(target=self._session.abandon, daemon=True, name="abandon").start()
