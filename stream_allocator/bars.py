@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.regime.elementary import in_place
 from stream_allocator.state import Tree
 
 __all__ = ["Bar", "BarAssembly"]
@@ -36,6 +37,35 @@ class Bar:
     reported: NDArray[np.bool_]
 
 
+@in_place
+def first_since(time: int, index: Index, last_report: Index) -> int:
+    """Place in ``index`` of the first asset that has reported for ``time`` or later; -1 where none has."""
+    for i in range(index.size):
+        if last_report[index[i]] >= time:
+            return i
+    return -1
+
+
+@in_place
+def report(
+    time: int,
+    index: Index,
+    values: Array,
+    returns: Array,
+    reported: NDArray[np.bool_],
+    last_report: Index,
+) -> int:
+    """Enter some assets' returns; how many of them are new to the bar."""
+    new = 0
+    for i in range(index.size):
+        asset = index[i]
+        returns[asset] = values[i]
+        new += not reported[asset]
+        reported[asset] = True
+        last_report[asset] = time
+    return new
+
+
 class BarAssembly:
     """The open bars of one universe.
 
@@ -50,6 +80,8 @@ class BarAssembly:
         self._assets = assets
         self._grace = grace
         self._open: dict[int, Bar] = {}
+        self._waiting: dict[int, int] = {}  # assets that have not reported, by time
+        self._nothing = np.full(assets, np.nan)
         self._last_report = np.full(assets, -1, dtype=np.int64)
         self.closed = -1
 
@@ -57,21 +89,19 @@ class BarAssembly:
         """The first asset for which ``time`` comes too late, -1 when its bar has closed, None if in time."""
         if time <= self.closed:
             return -1
-        behind = np.flatnonzero(self._last_report[index] >= time)
-        return int(index[behind[0]]) if behind.size else None
+        behind = first_since(time, index, self._last_report)
+        return None if behind < 0 else int(index[behind])
 
     def add(self, time: int, index: Index, returns: Array, dollar_volumes: Array | None) -> None:
         """Enter what some assets report for ``time``; the caller has asked :meth:`late` first."""
         bar = self._open.get(time)
         if bar is None:
-            nothing = np.full(self._assets, np.nan)
-            bar = Bar(time, nothing, nothing.copy(), np.zeros(self._assets, dtype=np.bool_))
-            self._open[time] = bar
-        bar.returns[index] = returns
+            reported = np.zeros(self._assets, dtype=np.bool_)
+            bar = self._open[time] = Bar(time, self._nothing.copy(), self._nothing.copy(), reported)
+            self._waiting[time] = self._assets
+        self._waiting[time] -= report(time, index, returns, bar.returns, bar.reported, self._last_report)
         if dollar_volumes is not None:
             bar.dollar_volumes[index] = dollar_volumes
-        bar.reported[index] = True
-        self._last_report[index] = time
 
     def close(self) -> list[Bar]:
         """The bars that can close now, oldest first; each is handed out once."""
@@ -79,8 +109,9 @@ class BarAssembly:
         while self._open:
             time, latest = min(self._open), max(self._open)
             waited = latest > time and latest - time >= self._grace
-            if not (waited or self._open[time].reported.all()):
+            if not waited and self._waiting[time]:
                 break
+            del self._waiting[time]
             bars.append(self._open.pop(time))
             self.closed = time
         return bars
@@ -111,4 +142,5 @@ class BarAssembly:
         for bar in state["open"]:
             reported = bar["reported"].astype(np.bool_)
             self._open[bar["time"]] = Bar(bar["time"], bar["returns"], bar["dollar_volumes"], reported)
+            self._waiting[bar["time"]] = int(np.count_nonzero(~reported))
         return self

@@ -10,6 +10,7 @@ from stream_allocator.allocate.feasibility import FAULTS
 from stream_allocator.events import Mode, Trigger
 from stream_allocator.moments.mixture import FARTHEST
 from stream_allocator.policy import Policy
+from stream_allocator.regime.elementary import in_place
 from stream_allocator.state import Tree
 
 __all__ = ["Book", "TokenBucket"]
@@ -48,6 +49,18 @@ class TokenBucket:
         self.level = max(0.0, min(self.capacity, self.level - turnover))
 
 
+@in_place
+def drift(returns: Array, farthest: float, weights: Array) -> float:
+    """Move weights with a bar's returns, in place: the growth of the whole, and nothing where that is lost."""
+    growth = 1.0
+    for i in range(weights.size):
+        growth += weights[i] * returns[i] if abs(returns[i]) < farthest else 0.0
+    for i in range(weights.size):
+        move = returns[i] if abs(returns[i]) < farthest else 0.0
+        weights[i] = weights[i] * (1.0 + move) / growth if growth > 0.0 else 0.0
+    return growth
+
+
 class Book:
     """One portfolio's state.
 
@@ -83,18 +96,13 @@ class Book:
 
         ``w_i <- w_i (1 + r_i) / (1 + w'r)``.  A return of 1e100 or more is none, as for the moments.
         """
-        moves = np.where(np.abs(returns) < FARTHEST, returns, 0.0)
-        growth = 1.0 + float(self.weights @ moves)
-        if growth > 0.0:
-            self.weights = self.weights * (1.0 + moves) / growth
-            self.nav *= growth
-        else:  # everything lost: there is nothing left to hold
-            self.weights = np.zeros_like(self.weights)
-            self.nav = 0.0
+        growth = drift(returns, FARTHEST, self.weights)
+        # everything lost: there is nothing left to hold
+        self.nav = self.nav * growth if growth > 0.0 else 0.0
 
     def hold(self, weights: Array, nav: float) -> None:
         """Take a position snapshot as the truth."""
-        self.weights = weights
+        self.weights = weights.copy()
         self.nav = nav
 
     def trigger(
@@ -154,7 +162,7 @@ class Book:
         """Everything needed to go on."""
         return {
             "mode": self.mode,
-            "weights": self.weights,
+            "weights": self.weights.copy(),
             "target": self.target,
             "nav": self.nav,
             "bucket": [self.bucket.level, self.bucket.time],

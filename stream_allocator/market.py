@@ -16,6 +16,7 @@ from stream_allocator.moments import (
 )
 from stream_allocator.policy import MomentPolicy, RegimePolicy
 from stream_allocator.regime import RunLengthPanel, Segment, Segmentation, SegmentationRule, UniverseRegime
+from stream_allocator.regime.elementary import in_place, serial_square
 from stream_allocator.state import Tree
 
 __all__ = ["Market", "MarketView", "universe_detector"]
@@ -107,52 +108,55 @@ class Market:
 
     def close(self, bar: Bar) -> MarketView:
         """Take in one closed bar."""
-        seen = np.isfinite(bar.returns)
-        if seen.any():
-            self._absorb(bar, seen)
-        return self._view(seen)
+        market = self._universe.update(bar.returns)
+        if not math.isnan(market):
+            self._absorb(bar, market)
+        return self._view(np.isfinite(bar.returns))
 
-    def _absorb(self, bar: Bar, seen: NDArray[np.bool_]) -> None:
-        market = float(bar.returns[seen].mean())
-        self._universe.update(bar.returns)
-        self._reference = self._reference_decay * self._reference + np.array([market * market, 1.0])
+    def _absorb(self, bar: Bar, market: float) -> None:
+        take_volumes(
+            bar.dollar_volumes,
+            self._volume_decay,
+            self._volume,
+            self._volume_weight,
+            market * market,
+            self._reference_decay,
+            self._reference,
+        )
         self._mixture.update(bar.returns)
         self._window.append(bar.returns)
-        traded = np.isfinite(bar.dollar_volumes)
-        decay = np.where(traded, self._volume_decay, 1.0)
-        self._volume = decay * self._volume + np.where(traded, bar.dollar_volumes, 0.0)
-        self._volume_weight = decay * self._volume_weight + traded
-        self._omega = self._universe.posterior.survivor_weights(len(self._window))
-        self.effective_sample_size = self._window.effective_sample_size(self._omega)
         self._covariance = None
 
     def _view(self, seen: NDArray[np.bool_]) -> MarketView:
-        universe = self._universe.posterior
-        switch_probability = universe.probability_at_most(self._regime.horizon)
-        year = self._moments.periods_per_year
-        segment_volatility = math.sqrt(float(universe.segment_covariance()[0, 0]) * year)
-        total, weight = self._reference
-        reference_volatility = float(np.sqrt(total / weight * year)) if weight > 0 else 0.0
-        n_eff = self.effective_sample_size
+        regime, year = self._regime, self._moments.periods_per_year
+        universe = self._universe.posterior.read(regime.horizon, max(len(self._window), 1))
+        self._omega = universe.survivor_weights
+        n_eff = self.effective_sample_size = universe.effective_sample_size
+        segment_volatility = math.sqrt(universe.first_variance * year)
+        total, weight = self._reference.tolist()
+        reference_volatility = math.sqrt(total / weight * year) if weight > 0 else 0.0
+        switch_probability = universe.probability_at_most
         segment = self._segmentation.step(
-            switch_probability, universe.map_run_length(), segment_volatility, reference_volatility, n_eff
+            switch_probability, universe.map_run_length, segment_volatility, reference_volatility, n_eff
         )
+        count = int(np.count_nonzero(seen))
         value, factors = confidence(
-            n_eff, 1.0 - switch_probability, float(seen.mean()), half_evidence=self._regime.evidence
+            n_eff, 1.0 - switch_probability, count / seen.size, half_evidence=regime.evidence
         )
-        switch = self._detectors.probability_at_most(self._regime.horizon)
-        runs = self._detectors.map_run_length()
-        order = np.lexsort((np.arange(len(switch)), -switch))[:TOP_ASSETS]
+        series, probabilities, lengths = self._detectors.strongest_evidence(regime.horizon, TOP_ASSETS)
+        top = zip(series.tolist(), probabilities.tolist(), lengths.tolist(), strict=True)
         return MarketView(
             segment=segment,
-            expected_run_length=universe.expected_run_length(),
+            expected_run_length=universe.expected_run_length,
             effective_sample_size=n_eff,
             segment_volatility=segment_volatility,
             reference_volatility=reference_volatility,
             confidence=value,
             confidence_factors=tuple(factors.items()),
-            top_assets=tuple(AssetEvidence(self._assets[i], float(switch[i]), int(runs[i])) for i in order),
-            missing=tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
+            top_assets=tuple([AssetEvidence(self._assets[i], p, length) for i, p, length in top]),
+            missing=()
+            if count == seen.size
+            else tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
         )
 
     def _asset_evidence(self) -> Array:
@@ -208,9 +212,9 @@ class Market:
             "segmentation": self._segmentation.state(),
             "mixture": self._mixture.state(),
             "window": self._window.state(),
-            "volume": self._volume,
-            "volume_weight": self._volume_weight,
-            "reference": self._reference,
+            "volume": self._volume.copy(),
+            "volume_weight": self._volume_weight.copy(),
+            "reference": self._reference.copy(),
             "omega": self._omega,
         }
 
@@ -225,8 +229,28 @@ class Market:
         self._volume_weight = state["volume_weight"]
         self._reference = state["reference"]
         self._omega = state["omega"]
-        self.effective_sample_size = self._window.effective_sample_size(self._omega)
+        squares = serial_square(self._omega)
+        self.effective_sample_size = 1.0 / squares if squares > 0.0 else 0.0
         self._covariance = None
+
+
+@in_place
+def take_volumes(
+    dollar_volumes: Array,
+    decay: float,
+    volume: Array,
+    weight: Array,
+    square: float,
+    reference_decay: float,
+    reference: Array,
+) -> None:
+    """Take a bar into the averages of traded values, where assets say them, and of the market's square."""
+    for i in range(volume.size):
+        if math.isfinite(dollar_volumes[i]):
+            volume[i] = decay * volume[i] + dollar_volumes[i]
+            weight[i] = decay * weight[i] + 1.0
+    reference[0] = reference_decay * reference[0] + square
+    reference[1] = reference_decay * reference[1] + 1.0
 
 
 def universe_detector(assets: int, regime: RegimePolicy) -> tuple[UniverseRegime, Segmentation]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_allocator.moments.mixture import FARTHEST
+from stream_allocator.regime.elementary import in_place
 
 FloatArray = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
+
+
+@in_place
+def keep(x: FloatArray, farthest: float, ring: FloatArray, row: int) -> None:
+    """Put a bar's returns into a row of the ring; NaN for what is none."""
+    for i in range(x.size):
+        ring[row, i] = x[i] if abs(x[i]) < farthest else math.nan
 
 
 class SegmentWindow:
@@ -52,7 +61,7 @@ class SegmentWindow:
         x = np.asarray(returns, np.float64)
         if x.shape != (self.n,):
             raise ValueError(f"returns must be of shape ({self.n},), got {x.shape}")
-        self._ring[self._bars % self.length] = np.where(np.abs(x) < FARTHEST, x, np.nan)
+        keep(x, FARTHEST, self._ring, self._bars % self.length)
         self._bars += 1
 
     def latest(self) -> FloatArray:

@@ -165,3 +165,18 @@ def serial_sum(x: FloatArray) -> float:
     for i in range(whole, x.size):
         a += x[i]
     return (a + b) + (c + d)
+
+
+@in_place
+def serial_square(x: FloatArray) -> float:
+    """Sum of squares, in the order of `serial_sum`."""
+    a = b = c = d = 0.0
+    whole = x.size // 4 * 4
+    for i in range(0, whole, 4):
+        a += x[i] * x[i]
+        b += x[i + 1] * x[i + 1]
+        c += x[i + 2] * x[i + 2]
+        d += x[i + 3] * x[i + 3]
+    for i in range(whole, x.size):
+        a += x[i] * x[i]
+    return (a + b) + (c + d)

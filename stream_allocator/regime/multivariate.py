@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_allocator.regime.elementary import FloatArray, IntArray, serial_sum
+from stream_allocator.regime.elementary import FloatArray, IntArray, serial_square, serial_sum
 from stream_allocator.regime.multivariate_kernel import (
     CORRELATION,
     COUNT,
@@ -46,11 +47,42 @@ from stream_allocator.regime.multivariate_kernel import (
     hazard_probabilities,
 )
 from stream_allocator.regime.multivariate_prior import hazard_table, prior_frame, run_tables, sample_moments
-from stream_allocator.regime.multivariate_step import average_moments, observe, rebase, set_prior, warm_up
+from stream_allocator.regime.multivariate_step import (
+    average_moments,
+    observe,
+    read_runs,
+    rebase,
+    set_prior,
+    warm_up,
+)
 
 State = dict[str, NDArray[Any]]
 
 LARGEST_DIMENSION = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a universe is told of its posterior at every bar; see the methods of these names.
+
+    Attributes
+    ----------
+    probability_at_most : float
+    map_run_length : int
+    expected_run_length : float
+    survivor_weights : (length,) array
+    effective_sample_size : float
+        One over the sum of the squared weights; 0 before the first observation.
+    first_variance : float
+        Of the first coordinate about its mean in the present segment.
+    """
+
+    probability_at_most: float
+    map_run_length: int
+    expected_run_length: float
+    survivor_weights: FloatArray
+    effective_sample_size: float
+    first_variance: float
 
 
 class MultivariateRunLength:
@@ -290,9 +322,46 @@ class MultivariateRunLength:
 
     def effective_sample_size(self) -> float:
         """1 / sum_a omega_a^2 over the survivor weights; 0 before the first observation."""
-        omega = self.survivor_weights(self.max_run)
-        squares = float(serial_sum(omega * omega))
+        squares = serial_square(self.survivor_weights(self.max_run))
         return 1.0 / squares if squares > 0.0 else 0.0
+
+    def read(self, k: int, length: int) -> Reading:
+        """All that is read at a bar, at once: P(r <= k), run lengths, weights of the last observations.
+
+        Parameters
+        ----------
+        k : int
+            At least 0.
+        length : int
+            Number of weights, at least 1.
+        """
+        if k < 0 or length < 1:
+            raise ValueError(f"k must not be negative and length at least 1, got {k} and {length}")
+        if self._counters[END] - self._counters[FIRST] < 2:  # in the warm-up, or nothing seen since
+            omega = self.survivor_weights(length)
+            squares = serial_square(omega)
+            return Reading(
+                self.probability_at_most(k),
+                self.map_run_length(),
+                self.expected_run_length(),
+                omega,
+                1.0 / squares if squares > 0.0 else 0.0,
+                float(self.segment_covariance()[0, 0]),
+            )
+        omega, reading = np.empty(length), np.empty(5)
+        read_runs(
+            k,
+            self._runs,
+            self._counters,
+            self._frame,
+            self._tables[HALF_DEGREES],
+            self._work,
+            omega,
+            reading,
+        )
+        most, best, expected, size, variance = reading.tolist()
+        deviation = float(self._frame[SCALE, 0] * self._frame[CORRELATION, 0])
+        return Reading(most, int(best), expected, omega, size, deviation * variance * deviation)
 
     def segment_mean(self) -> FloatArray:
         """Posterior mean of the present segment's mean, of shape (d,), in the data's units.

@@ -28,6 +28,7 @@ from stream_allocator.regime.reductions import (
     mean_length,
     most_probable_length,
     segment_moments,
+    strongest,
     survivors,
 )
 
@@ -99,6 +100,32 @@ class RunLengthReadings(SeriesPanel):
         out = np.empty(self.series, np.int64)
         most_probable_length(self._runs, self._counters, self._settings, out)
         return out
+
+    def strongest_evidence(self, k: int, count: int) -> tuple[IntArray, FloatArray, IntArray]:
+        """The series that speak most for a recent change, the strongest first, of equals in their order.
+
+        Parameters
+        ----------
+        k : int
+            Of P(r <= k), at least 0.
+        count : int
+            How many; no more than there are.
+
+        Returns
+        -------
+        series : (count,) array of int
+        probabilities : (count,) array
+            As of `probability_at_most`.
+        lengths : (count,) array of int
+            As of `map_run_length`.
+        """
+        if k < 0:
+            raise ValueError(f"a run length is not negative, got k={k}")
+        mass = np.empty(self.series)
+        series = np.empty(min(count, self.series), np.int64)
+        lengths = np.empty_like(series)
+        strongest(int(k), self._runs, self._counters, self._scalars, self._settings, mass, series, lengths)
+        return series, mass[series], lengths
 
     def expected_run_length(self) -> FloatArray:
         """Posterior mean of the run length (up to ``max_run``) of each series, of shape (series,)."""

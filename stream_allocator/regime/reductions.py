@@ -44,15 +44,74 @@ def mass_at_most(k: int, runs: FloatArray, counters: IntArray, scalars: FloatArr
 def most_probable_length(runs: FloatArray, counters: IntArray, settings: FloatArray, out: IntArray) -> None:
     """The run length >= 1 with the largest probability; of equals the longest."""
     for j in range(out.size):
-        if counters[j, DETECTING] == 0:
-            out[j] = min(counters[j, COUNT], int(settings[MAX_RUN]))
-            continue
-        first, newborn = counters[j, FIRST], counters[j, END] - 1
-        best = first
-        for p in range(first + 1, newborn):
-            if runs[j, WEIGHT, p] > runs[j, WEIGHT, best]:
-                best = p
-        out[j] = newborn - best
+        out[j] = most_probable_of(j, runs, counters, settings)
+
+
+@in_place
+def most_probable_of(j: int, runs: FloatArray, counters: IntArray, settings: FloatArray) -> int:
+    """The run length >= 1 of one series with the largest probability; of equals the longest."""
+    if counters[j, DETECTING] == 0:
+        waiting: int = min(counters[j, COUNT], np.int64(settings[MAX_RUN]))
+        return waiting
+    first, newborn = counters[j, FIRST], counters[j, END] - 1
+    length: int = newborn - first
+    if length > 0:
+        weight = runs[j, WEIGHT]
+        top = largest(weight[first:newborn])
+        while weight[newborn - length] != top:
+            length -= 1
+    return length
+
+
+@in_place
+def largest(x: FloatArray) -> float:
+    """Maximum of a non-empty array without NaN, in eight chains."""
+    a: float = x[0]
+    b = c = d = e = f = g = h = a
+    whole = x.size - x.size % 8
+    for i in range(0, whole, 8):
+        a = x[i] if x[i] > a else a
+        b = x[i + 1] if x[i + 1] > b else b
+        c = x[i + 2] if x[i + 2] > c else c
+        d = x[i + 3] if x[i + 3] > d else d
+        e = x[i + 4] if x[i + 4] > e else e
+        f = x[i + 5] if x[i + 5] > f else f
+        g = x[i + 6] if x[i + 6] > g else g
+        h = x[i + 7] if x[i + 7] > h else h
+    for i in range(whole, x.size):
+        a = x[i] if x[i] > a else a
+    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+
+
+@in_place
+def strongest(
+    k: int,
+    runs: FloatArray,
+    counters: IntArray,
+    scalars: FloatArray,
+    settings: FloatArray,
+    mass: FloatArray,
+    series: IntArray,
+    lengths: IntArray,
+) -> None:
+    """P(run length <= k) of each series, and the series where it is largest with their most probable length.
+
+    The largest first, of equals the series that comes first.
+    """
+    for j in range(mass.size):
+        mass[j] = mass_of(j, k, runs, counters, scalars)
+    for rank in range(series.size):
+        best = -1
+        for j in range(mass.size):
+            if best >= 0 and not mass[j] > mass[best]:
+                continue
+            taken = False
+            for earlier in range(rank):
+                taken |= series[earlier] == j
+            if not taken:
+                best = j
+        series[rank] = best
+        lengths[rank] = most_probable_of(best, runs, counters, settings)
 
 
 @compiled

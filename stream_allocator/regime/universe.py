@@ -18,11 +18,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stream_allocator.regime.elementary import FloatArray
+from stream_allocator.regime.elementary import FloatArray, in_place
 from stream_allocator.regime.multivariate import MultivariateRunLength
 
 #: A direction with less than this share of the warm-up's variation is none.
 SMALLEST_SHARE = 1e-6
+
+
+@in_place
+def market_factors(
+    returns: FloatArray, portfolios: FloatArray, residual: FloatArray, factors: FloatArray
+) -> bool:
+    """The market's return and what the portfolios of the residuals earn; False where there is no return."""
+    total, seen = 0.0, 0
+    for r in returns:
+        if math.isfinite(r):
+            total += r
+            seen += 1
+    if seen == 0:
+        return False
+    factors[0] = total / seen
+    for i in range(returns.size):
+        residual[i] = returns[i] - factors[0] if math.isfinite(returns[i]) else 0.0
+    for k in range(portfolios.shape[0]):
+        earned = 0.0
+        for i in range(returns.size):
+            earned += portfolios[k, i] * residual[i]
+        factors[1 + k] = earned
+    return True
 
 
 class UniverseRegime:
@@ -82,24 +105,28 @@ class UniverseRegime:
         self._portfolios = np.zeros((0, assets))
         self.posterior = MultivariateRunLength(1, **self._settings)
 
-    def update(self, returns: ArrayLike) -> None:
+    def update(self, returns: ArrayLike) -> float:
         """Take the returns of one bar, of shape (n,).
 
         What is not finite is missing and counts as the mean of the others; a bar without any changes nothing.
+
+        Returns
+        -------
+        float
+            The market's return; NaN of a bar without any.
 
         Raises
         ------
         ValueError
             If the shape is another.
         """
-        r = np.asarray(returns, np.float64)
+        r = np.ascontiguousarray(returns, np.float64)
         if r.shape != (self._recent.shape[1] - 1,):
             raise ValueError(f"returns must be of shape ({self._recent.shape[1] - 1},), got {r.shape}")
-        seen = np.isfinite(r)
-        if not seen.any():
-            return
-        market = r[seen].mean()
-        residual = np.where(seen, r, market) - market
+        factors, residual = np.empty(1 + len(self._portfolios)), np.empty(r.size)
+        if not market_factors(r, self._portfolios, residual, factors):
+            return math.nan
+        market = float(factors[0])
         warmup = len(self._recent)
         if self._bars < warmup:
             self._recent[self._bars, 0], self._recent[self._bars, 1:] = market, residual
@@ -107,7 +134,8 @@ class UniverseRegime:
         if self._bars == warmup:
             self._choose_factors()
         if self._bars != warmup or not len(self._portfolios):
-            self.posterior.update(np.concatenate(([market], self._portfolios @ residual)))
+            self.posterior.update(factors)
+        return market
 
     def _choose_factors(self) -> None:
         """End the warm-up: fix the portfolios and begin again with all factors."""

@@ -308,3 +308,26 @@ def test_many_ticks_in_one_call_have_the_same_bits(outlier_df):
         with pytest.raises(ValueError, match=r"values|negative"):
             panel.filter(values, k)
     assert_same_bits(panel, other)
+
+
+@pytest.mark.parametrize("bars", [0, 3, 40, 150])
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_the_strongest_evidence_is_that_of_the_whole_panel_sorted(bars, count):
+    rng = np.random.default_rng(bars)
+    panel = RunLengthPanel(6, hazard=0.01, max_run=50, warmup=20, outlier_df=8.0)
+    rows = rng.standard_t(5, (bars, 6)) * np.where(np.arange(bars) < 110, 1.0, 4.0)[:, None] ** np.arange(6)
+    rows[:, 1] = rows[:, 0]  # a tie
+    rows[:, 5] = np.nan  # never seen
+    for row in rows:
+        panel.update(row)
+    mass, lengths = panel.probability_at_most(10), panel.map_run_length()
+    order = np.lexsort((np.arange(6), -mass))[:count]
+    found = panel.strongest_evidence(10, count)
+    np.testing.assert_array_equal(found[0], order)
+    np.testing.assert_array_equal(found[1], mass[order])
+    np.testing.assert_array_equal(found[2], lengths[order])
+
+
+def test_evidence_up_to_a_negative_length_is_refused():
+    with pytest.raises(ValueError, match="not negative"):
+        RunLengthPanel(1, hazard=0.1).strongest_evidence(-1, 1)

@@ -292,3 +292,31 @@ def test_many_dimensions_and_many_mergers_leave_one_long_segment_alone(outlier_d
     assert posterior.map_run_length() == 59
     assert posterior.probability_at_most(20) < 0.02
     assert np.isfinite(posterior.segment_covariance()).all()
+
+
+@pytest.mark.parametrize("bars", [0, 1, 5, 30, 31, 90, 200])
+@pytest.mark.parametrize("dimension", [1, 3])
+def test_one_reading_is_all_that_is_read_apart(bars, dimension):
+    rng = np.random.default_rng(bars)
+    settings = {"hazards": (0.01, 0.04), "max_run": 60, "warmup": 30, "outlier_df": 8.0}
+    found = MultivariateRunLength(dimension, **settings)
+    for row in rng.standard_t(5, (bars, dimension)) * np.where(np.arange(bars) < 120, 1.0, 3.0)[:, None]:
+        found.update(row)
+    for k, length in ((0, 1), (10, 25), (59, 60), (80, 200)):
+        reading = found.read(k, length)
+        assert reading.probability_at_most == found.probability_at_most(k)
+        assert reading.map_run_length == found.map_run_length()
+        assert reading.expected_run_length == pytest.approx(found.expected_run_length(), rel=1e-13)
+        omega = found.survivor_weights(length)
+        np.testing.assert_allclose(reading.survivor_weights, omega, rtol=1e-13)
+        size = 1.0 / (omega @ omega) if bars else 0.0
+        assert reading.effective_sample_size == pytest.approx(size, rel=1e-12)
+        variance = found.segment_covariance()[0, 0]
+        assert reading.first_variance == pytest.approx(variance, rel=1e-12, nan_ok=True)
+
+
+def test_a_reading_of_no_weights_or_of_a_negative_length_is_refused():
+    found = MultivariateRunLength(1, hazards=(0.01,))
+    for k, length in ((-1, 5), (5, 0)):
+        with pytest.raises(ValueError, match="k must not"):
+            found.read(k, length)
