@@ -51,7 +51,7 @@ class TokenBucket:
 
 @in_place
 def drift(returns: Array, farthest: float, weights: Array) -> float:
-    """Move weights with a bar's returns, in place: the growth of the whole, and nothing where that is lost."""
+    """Move weights with a bar's returns, in place: the growth of the whole; nothing where that is lost."""
     growth = 1.0
     for i in range(weights.size):
         growth += weights[i] * returns[i] if abs(returns[i]) < farthest else 0.0

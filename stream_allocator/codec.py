@@ -29,7 +29,7 @@ from typing import Any, TypeVar, cast
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from stream_allocator import events
+from stream_allocator import avro_writer, events
 from stream_allocator.errors import CodecError, ConfigurationError
 
 __all__ = [
@@ -122,31 +122,16 @@ def _schema(name: str) -> _Schema:
 
 
 @functools.cache
-def _to_plain(hint: Any) -> Callable[[Any], Any] | None:
-    """A function from a field's value to what fastavro writes, or None where they are the same."""
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        fields = [(f.name, _to_plain(hints[f.name])) for f in dataclasses.fields(hint)]
-
-        def record(value: Any) -> dict[str, Any]:
-            return {n: getattr(value, n) if to is None else to(getattr(value, n)) for n, to in fields}
-
-        return record
-    if typing.get_origin(hint) is tuple:
-        item = _to_plain(typing.get_args(hint)[0])
-        return None if item is None else lambda values: [item(v) for v in values]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        some = next(h for h in typing.get_args(hint) if h is not type(None))
-        to_plain = _to_plain(some)
-        if to_plain is None and typing.get_origin(some) is tuple:
-            to_plain = list  # inside a union fastavro takes a tuple for (branch, value)
-        return None if to_plain is None else lambda value: None if value is None else to_plain(value)
-    return None
+def _encoder(cls: Any) -> Callable[[Any], bytes]:
+    return avro_writer.writer(_without_logical_types(raw_schema(SCHEMA_NAMES[cls])))
 
 
 @functools.cache
 def _from_plain(hint: Any) -> Callable[[Any], Any] | None:
-    """The inverse of :func:`_to_plain`; arrays come back as tuples."""
+    """A function from what fastavro reads to a field's value, or None where they are the same.
+
+    Arrays become tuples.
+    """
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         fields = [(f.name, _from_plain(hints[f.name])) for f in dataclasses.fields(hint)]
@@ -168,11 +153,7 @@ def _from_plain(hint: Any) -> Callable[[Any], Any] | None:
 
 def encode(event: events.WireEvent) -> bytes:
     """The Avro bytes of an event; equal events give equal bytes."""
-    to_plain = _to_plain(cast(Any, type(event)))
-    assert to_plain is not None
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, _schema(SCHEMA_NAMES[type(event)]).parsed, to_plain(event))
-    return out.getvalue()
+    return _encoder(cast(Any, type(event)))(event)
 
 
 def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Event:
