@@ -341,6 +341,13 @@ def main() -> None:
     except StreamAllocatorError as error:
         err.print(str(error), style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
+    except Exception as error:
+        from confluent_kafka import KafkaException  # only now: most commands do without
+
+        if not isinstance(error, KafkaException):
+            raise
+        err.print(f"Kafka: {error.args[0].str()}", style="red", highlight=False, soft_wrap=True)
+        sys.exit(3)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def admin_client(topology: Topology) -> Iterator[AdminClient]:
         error names what the client has heard of it in the meantime.
     """
     heard: list[KafkaError] = []
-    admin = AdminClient({**_common(topology), "error_cb": heard.append, "log_level": 2})
+    try:
+        admin = AdminClient({**_common(topology), "error_cb": heard.append, "log_level": 2})
+    except KafkaException as failure:  # a certificate or key that cannot be used
+        raise BusError(failure.args[0].str()) from failure
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         try:

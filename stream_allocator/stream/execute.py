@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_allocator.backtest.account import COST_BPS, PaperAccount
 from stream_allocator.bars import BarAssembly
@@ -162,8 +162,8 @@ class PaperExecution:
         first = self._consumer.poll(timeout)
         messages = [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
         for message in messages:
-            if message.error() is not None:
-                raise BusError(f"{message.topic()}: {message.error()}")
+            if not _is_record(message):
+                continue
             for snapshot in self._apply(message):
                 value, headers = self._codec.frame(snapshot)
                 self._producer.produce(
@@ -221,8 +221,8 @@ class PaperExecution:
         self._consumer.assign([p for p in partitions if p.partition in waiting])
         while waiting:
             for message in self._consumer.consume(BATCH, POLL_SECONDS):
-                if message.error() is not None:
-                    raise BusError(f"{message.topic()}: {message.error()}")
+                if not _is_record(message):
+                    continue
                 try:
                     event = self._codec.unframe(PositionEvent, message.value(), message.headers())
                 except CodecError:
@@ -250,6 +250,16 @@ class PaperExecution:
         except KafkaException as error:
             raise BusError(f"{partition.topic}: {error}") from error
         return int(high) if high > low else 0
+
+
+def _is_record(message: Any) -> bool:
+    """Whether a message is a record; an error that the client gets over by itself is none."""
+    error = message.error()
+    if error is None:
+        return True
+    if error.retriable() or error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return False  # the latter: the client names a group, but it joins none
+    raise BusError(f"{message.topic()}: {error}")
 
 
 def execute(topology: Topology, stop: threading.Event | None = None) -> None:

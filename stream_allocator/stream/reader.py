@@ -4,10 +4,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from stream_allocator.errors import BrokerAway, BusError
-from stream_allocator.stream.clients import consumer_settings
+from stream_allocator.stream.clients import admin_client, consumer_settings
 from stream_allocator.stream.record import UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
@@ -114,17 +121,17 @@ class TopicReader:
 
         Empty where this user may not look at the group.
         """
-        names = self.topology.topics.names
+        names, group = self.topology.topics.names, self.topology.worker.group
         wanted = {(names[role], p): (role, p) for role in roles for p in partitions}
-        member = Consumer(consumer_settings(self.topology, self.topology.worker.group))
-        try:
-            found = member.committed([TopicPartition(*where) for where in wanted], timeout=REQUEST_SECONDS)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                return {}
-            raise _failure(f"group {self.topology.worker.group}", error) from error
-        finally:
-            member.close()
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in wanted])
+        with admin_client(self.topology) as admin:
+            futures = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_SECONDS)
+            try:
+                found = futures[group].result(REQUEST_SECONDS).topic_partitions
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    return {}
+                raise _failure(f"group {group}", error) from error
         missing = {tp.partition for tp in found if tp.offset < 0}
         return {wanted[tp.topic, tp.partition]: tp.offset for tp in found if tp.partition not in missing}
 

@@ -57,6 +57,7 @@ REFUSED = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
     KafkaError.INVALID_SESSION_TIMEOUT,
+    KafkaError._INVALID_ARG,
 }
 #: What to do about it.
 CHECK = "run stream-allocator topics check --role worker"

@@ -1,169 +1,384 @@
-"""TLS, SASL and ACLs on real Kafka: the worker runs with exactly the rights that docs/operations.md names."""
+"""TLS, SASL and ACLs on real Kafka: what each role can do, that it can do no more, and where secrets show."""
 
 import json
-import shutil
-import subprocess
-import sys
+import os
+import uuid
 
 import pytest
 import worlds
-from absence import skip_unless_ci
-from cluster import Feeder, Outputs, WorkerProcess, local_kafka, make_topology
+import yaml
+from cluster import Feeder, Outputs, WorkerProcess, make_topology
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
     ResourcePatternType,
     ResourceType,
 )
+from secured import KEY_PASSWORD, SECRETS, USERS, secured_broker
+from typer.testing import CliRunner
 
-from stream_allocator.archive import DECISIONS, read_topics
+from stream_allocator.cli import app
 from stream_allocator.errors import BusError
+from stream_allocator.stream.acls import grant
 from stream_allocator.stream.checks import check
-from stream_allocator.stream.clients import producer_settings
-from stream_allocator.stream.control import publish_control
+from stream_allocator.stream.clients import consumer_settings, producer_settings
+from stream_allocator.stream.execute import PaperExecution
+from stream_allocator.stream.reader import TopicReader
+from stream_allocator.stream.roles import ROLES
+from stream_allocator.topology import Security
 
 pytestmark = pytest.mark.kafka
 
-PASSWORDS = {
-    "admin": "adm1n-s3cret",
-    "worker": "w0rker-s3cret",
-    "auditor": "aud1t-s3cret",
-    "desk": "d3sk-s3cret",
+INPUTS = {"returns", "positions", "control"}
+DECISIONS = {"allocations", "evidence"}
+COMPARED = {*DECISIONS, "regimes", "audit"}
+EVERY = {*INPUTS, *COMPARED, "dead_letters", "snapshots"}
+
+#: What each role should be able to do, written down by hand: topics, groups and what else there is.
+CAN = {
+    "feeder": {"write": {"returns"}},
+    "oms": {"read": {"allocations"}, "write": {"positions"}, "join": {"-oms"}},
+    "paper": {"read": {"returns", "positions", "allocations"}, "write": {"positions"}},
+    "worker": {
+        "read": {*INPUTS, "audit", "snapshots"},
+        "write": {*COMPARED, "dead_letters", "snapshots"},
+        "join": {""},
+        "transact": {"-any"},
+    },
+    "operator": {"read": {*COMPARED, "dead_letters"}, "write": {"control"}, "inspect": EVERY},
+    "reader": {"read": {*INPUTS, *COMPARED}},
+    "verifier": {"read": DECISIONS},
+    "provisioner": {"inspect": EVERY, "create": EVERY},
+    "nobody": {},
 }
-READ = ("returns", "positions", "control", "audit", "snapshots")
-WRITE = ("allocations", "evidence", "regimes", "audit", "dead_letters", "snapshots")
-
-
-def certificates(folder):
-    """A self-signed certificate for the loopback address; the broker's key store and the clients' CA."""
-    key, certificate = folder / "key.pem", folder / "ca.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    (folder / "keystore.pem").write_text(key.read_text() + certificate.read_text())
-    return folder / "keystore.pem", certificate
+#: What a client hears when it may not.
+REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    if shutil.which("openssl") is None:
-        skip_unless_ci("no openssl to make a certificate with")
-    keystore, ca = certificates(folder)
-    users = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    settings = {
-        "listener.security.protocol.map": "CLIENT:SASL_SSL,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "listener.name.client.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.client.plain.sasl.jaas.config": f"{login} {users};",
-        "listener.name.client.ssl.keystore.type": "PEM",
-        "listener.name.client.ssl.keystore.location": str(keystore),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:admin;User:ANONYMOUS",  # ANONYMOUS: the broker itself, on its own listener
-    }
-    with local_kafka(settings) as broker:
-        yield broker.bootstrap_servers, ca
+    with secured_broker(tmp_path_factory.mktemp("security")) as broker:
+        yield broker
 
 
-def act_as(monkeypatch, user, password=None):
-    monkeypatch.setenv("STREAM_ALLOCATOR_SASL_USERNAME", user)
-    monkeypatch.setenv("STREAM_ALLOCATOR_SASL_PASSWORD", password or PASSWORDS[user])
+def act_as(user, secret=None):
+    """Who the clients are that are made from now on."""
+    os.environ["STREAM_ALLOCATOR_SASL_USERNAME"] = user
+    os.environ["STREAM_ALLOCATOR_SASL_PASSWORD"] = secret or SECRETS[user]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("SASL_USERNAME", "SASL_PASSWORD"):
+        monkeypatch.setenv(f"STREAM_ALLOCATOR_{name}", "")  # put back when the test ends
+    monkeypatch.setenv("STREAM_ALLOCATOR_KEY_PASSWORD", KEY_PASSWORD)
+    act_as("admin")
 
 
 @pytest.fixture
-def world(secured, tmp_path, monkeypatch):
-    """A topology whose topics exist and whose worker has the documented rights; we act as admin."""
-    bootstrap, ca = secured
-    act_as(monkeypatch, "admin")
-    security = {"protocol": "SASL_SSL", "mechanism": "PLAIN", "ca_location": str(ca)}
-    path, topology = make_topology(tmp_path, bootstrap, security=security)
-    names = topology.topics.names
-    rights = [(ResourceType.TOPIC, names[role], AclOperation.READ) for role in READ]
-    rights += [(ResourceType.TOPIC, names[role], AclOperation.WRITE) for role in WRITE]
-    rights.append((ResourceType.GROUP, topology.worker.group, AclOperation.READ))
-    rights.append((ResourceType.TRANSACTIONAL_ID, f"{topology.worker.group}-worker-0", AclOperation.WRITE))
-    rights = [("worker", *right) for right in rights]
-    rights += [("auditor", ResourceType.TOPIC, names[role], AclOperation.READ) for role in DECISIONS]
-    acls = [
-        AclBinding(
-            kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
-        )
-        for user, kind, name, operation in rights
-    ]
-    admin = AdminClient({k: v for k, v in producer_settings(topology).items() if k.startswith(("boot", "s"))})
-    for future in admin.create_acls(acls).values():
-        future.result(10)
+def world(secured, tmp_path):
+    """A topology file, and the topology, whose topics exist and whose users have their roles."""
+    path, topology = make_topology(tmp_path, secured.sasl, security=secured.security())
+    for role in ROLES:
+        grant(topology, role, f"User:{role.name}")
     return path, topology
 
 
-def test_the_worker_runs_over_tls_with_the_documented_rights_and_logs_no_secret(world, monkeypatch):
-    path, topology = world
-    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
-    act_as(monkeypatch, "worker")
-    with WorkerProcess(path) as worker:
-        feeder.send([worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))])
-        regimes.until(60, worker)
-        assert worker.stop() == 0
-    with WorkerProcess(path) as worker:  # restore needs its rights too
-        feeder.send([worlds.tick(60, [0.0, 0.01, 0.0, 0.0])])
-        regimes.until(61, worker)
-        assert worker.stop() == 0
-        assert not any(password in worker.text() for password in PASSWORDS.values())
+def call(user, *arguments, secret=None):
+    """A command of the product, as a user."""
+    act_as(user, secret)
+    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def test_an_auditor_with_the_right_to_read_two_topics_proves_every_decision(world, monkeypatch):
+def refused(ask, *arguments):
+    """Whether the broker refuses; any other trouble is none of its authoriser's."""
+    try:
+        ask(*arguments)
+    except KafkaException as failure:
+        if failure.args[0].code() in REFUSED:
+            return True
+        if failure.args[0].code() in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.UNKNOWN_MEMBER_ID}:
+            return False
+        raise
+    return False
+
+
+class Attempts:
+    """Everything that one user can try on a topology, tried with plain clients."""
+
+    def __init__(self, topology, user):
+        act_as(user)
+        self.topology, self.names = topology, topology.topics.names
+        self.group = topology.worker.group
+        settings = producer_settings(topology)
+        self.admin = AdminClient({k: v for k, v in settings.items() if k.startswith(("boot", "s"))})
+
+    def write(self):
+        """Topics that a record can be produced to."""
+        # an idempotent producer that may write nowhere does not even get an id
+        done, producer = {}, Producer({**producer_settings(self.topology), "enable.idempotence": False})
+        for topic, name in self.names.items():
+            report = lambda error, _, topic=topic: done.update({topic: error})  # noqa: E731
+            producer.produce(name, b"anything", key=b"u", partition=0, on_delivery=report)
+        assert producer.flush(20) == 0
+        assert {error.code() for error in done.values() if error is not None} <= REFUSED
+        return {topic for topic, error in done.items() if error is None}
+
+    def read(self):
+        """Topics that can be consumed to their end."""
+        group = f"{self.group}-reader"
+        consumer = Consumer(consumer_settings(self.topology, group, overrides={"enable.partition.eof": True}))
+        seen = {n: consumer.list_topics(n, timeout=20).topics[n].error for n in self.names.values()}
+        answers = {name: error.code() for name, error in seen.items() if error is not None}
+        consumer.assign([TopicPartition(n, 0, 0) for n in self.names.values() if n not in answers])
+        for _ in range(200):
+            if len(answers) == len(self.names):
+                break
+            message = consumer.poll(0.1)
+            error = None if message is None else message.error()
+            if error is not None and message.topic() in self.names.values():
+                answers.setdefault(message.topic(), error.code())
+        consumer.close()
+        assert set(answers.values()) <= {KafkaError._PARTITION_EOF, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+        assert len(answers) == len(self.names)
+        return {t for t, name in self.names.items() if answers[name] == KafkaError._PARTITION_EOF}
+
+    def join(self):
+        """Groups in whose name offsets can be committed."""
+
+        def commit(suffix):
+            place = [TopicPartition(self.names["returns"], 0, 1)]
+            request = ConsumerGroupTopicPartitions(self.group + suffix, place)
+            for future in self.admin.alter_consumer_group_offsets([request]).values():
+                (answer,) = future.result(20).topic_partitions
+                if answer.error is not None and answer.error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    raise KafkaException(answer.error)
+
+        return {suffix for suffix in ("", "-oms", "-paper", "-other") if not refused(commit, suffix)}
+
+    def transact(self):
+        """Suffixes of transactional ids that are granted."""
+
+        def begin(name):
+            Producer(producer_settings(self.topology, name)).init_transactions(20)
+
+        ids = {"-any": f"{self.group}-any", "other": f"other-{self.group}"}
+        return {suffix for suffix, name in ids.items() if not refused(begin, name)}
+
+    def inspect(self):
+        """Topics whose settings are shown."""
+        resources = {t: ConfigResource(ConfigResource.Type.TOPIC, n) for t, n in self.names.items()}
+        futures = self.admin.describe_configs(list(resources.values()))
+        return {t for t, resource in resources.items() if not refused(futures[resource].result, 20)}
+
+    def create(self):
+        """Topics that could be created, if they did not exist."""
+        futures = self.admin.create_topics([NewTopic(name, 1, 1) for name in self.names.values()])
+        return {t for t, name in self.names.items() if not refused(futures[name].result, 20)}
+
+    def administer(self):
+        """What nobody's role is: other topics, settings, ACLs, groups, deletion."""
+        admin, topic = self.admin, self.names["returns"]
+        entry = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+        changed = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        acl = AclBinding(
+            *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:nobody", "*"),
+            *(AclOperation.READ, AclPermissionType.ALLOW),
+        )
+        futures = {
+            "create another": admin.create_topics([NewTopic(f"x-{topic}", 1, 1)]),
+            "alter": admin.incremental_alter_configs([changed]),
+            "grant": admin.create_acls([acl]),
+            "delete group": admin.delete_consumer_groups([self.group]),
+            "delete": admin.delete_topics([topic]),
+        }
+        return {
+            what
+            for what, asked in futures.items()
+            for future in asked.values()
+            if not refused(future.result, 20)
+        }
+
+
+def test_every_role_can_do_what_its_line_says_and_everything_else_is_refused(world):
+    _, topology = world
+    kinds = ("write", "read", "join", "transact", "inspect", "create", "administer")
+    assert set(CAN) == set(USERS) - {"admin"}
+    wrong = {}
+    for user, can in CAN.items():
+        attempts = Attempts(topology, user)
+        for kind in kinds:
+            could, should = getattr(attempts, kind)(), can.get(kind, set())
+            if could != should:
+                wrong[user, kind] = {"more": could - should, "less": should - could}
+    assert wrong == {}
+
+
+def prices(path, bars):
+    """A price file of the test universe."""
+    levels = 100 * (1 + worlds.returns(bars)).cumprod(axis=0)
+    days = [f"2020-{i // 28 + 1:02d}-{i % 28 + 1:02d}" for i in range(bars)]
+    rows = [",".join([day, *(f"{x:.6f}" for x in level)]) for day, level in zip(days, levels, strict=True)]
+    path.write_text("\n".join([",".join(["date", *worlds.ASSETS]), *rows]) + "\n")
+    return path
+
+
+def logged_in(path, secured, how):
+    """The topology file with another way to log in, for the worker."""
+    other = path.with_name(f"{how}.yaml")
+    data = yaml.safe_load(path.read_text())
+    data["security"] = secured.security(how)
+    data["bootstrap_servers"] = secured.tls if how == "certificate" else secured.sasl
+    other.write_text(yaml.safe_dump(data))
+    return other
+
+
+def test_every_role_does_its_work_with_the_products_own_commands(secured, world, tmp_path):
     path, topology = world
-    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
-    with monkeypatch.context() as patch:
-        act_as(patch, "worker")
-        with WorkerProcess(path) as worker:
-            feeder.send([worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))])
-            regimes.until(60, worker)
+    said = []
+
+    def do(user, *command, code=0, how=path):
+        result = call(user, *command, "--topology", how)
+        said.append(result.output + repr(result.exception))
+        assert result.exit_code == code, (user, command, result.output, result.exception)
+        return result.output
+
+    regimes = Outputs(topology, "regimes")  # as admin
+    positions = TopicReader(topology)
+    do("provisioner", "topics", "create")
+    for role in ROLES:
+        do(role.name, "topics", "check", "--role", role.name)
+    do("feeder", "feed", "--prices", prices(tmp_path / "prices.csv", 61))
+    act_as("paper")
+    paper = PaperExecution(topology)
+
+    bars, before = 60, 0
+    for how in ("scram", "certificate", "token"):  # each restores what the one before has left
+        act_as("worker")
+        with WorkerProcess(logged_in(path, secured, how), STREAM_ALLOCATOR_TELEMETRY="console") as worker:
+            regimes.until(bars, worker)
+            do("feeder", "feed", "--prices", prices(tmp_path / "prices.csv", bars + 11))
+            bars += 10
+            regimes.until(bars, worker)
+            for _ in range(100):
+                paper.step()
+                if positions.bounds("positions", 0)[1] > 0:
+                    break
             assert worker.stop() == 0
-    act_as(monkeypatch, "auditor")
-    command = [sys.executable, "-m", "stream_allocator.cli", "verify", "--topology", str(path), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert len(told["decisions"]) >= 4
-    with pytest.raises(BusError):  # what replay needs, it may not read
-        read_topics(topology)
+            assert f"bars={before} replayed=0" in worker.text()
+            before = bars
+            said.append(worker.text())
+    paper.close()
+    assert positions.bounds("positions", 0)[1] > 0
+    assert secured.tokens.issued > 0
+
+    act_as("oms")
+    oms = Consumer(consumer_settings(topology, f"{topology.worker.group}-oms"))
+    oms.subscribe([topology.topics.allocations])
+    message = None
+    while message is None or message.error() is not None:
+        message = oms.poll(1.0)
+    oms.commit(message, asynchronous=False)
+    oms.close()
+    Feeder(topology).send([worlds.position(80, 10**9, [250, 250, 250, 150], cash=100, source="oms")])
+
+    words = ("--universe", "u", "--portfolio", "core", "--operator", "ann", "--reason", "drill")
+    do("operator", "control", *words, "--mode", "baseline")
+    for user in ("operator", "reader", "verifier"):
+        assert json.loads(do(user, "verify", "--json"))["passed"]
+        do(user, "explain", "--json")
+    assert json.loads(do("reader", "replay", "--json"))["identical"]
+    do("reader", "record", tmp_path / "archive")
+
+    for user, role in (("feeder", "worker"), ("worker", "operator"), ("nobody", "oms")):
+        text = do(user, "topics", "check", "--role", role, code=1)
+        assert f"which role {role} needs; grant it: stream-allocator acls --role {role}" in text
+    for user, command in (("verifier", ("replay",)), ("worker", ("control", *words, "--mode", "halted"))):
+        result = call(user, *command, "--topology", path)
+        said.append(result.output + repr(result.exception))
+        assert isinstance(result.exception, BusError)
+        assert "authoriz" in str(result.exception)
+    everything = "\n".join(said)
+    assert not [user for user, secret in SECRETS.items() if secret in everything]
+    assert KEY_PASSWORD not in everything
 
 
-def test_control_needs_a_right_of_its_own(world, monkeypatch):
+def test_a_worker_that_lacks_a_right_names_each_and_does_not_begin(secured, tmp_path):
+    path, topology = make_topology(tmp_path, secured.sasl, security=secured.security())
+    feeder = next(role for role in ROLES if role.name == "feeder")
+    grant(topology, feeder, "User:feeder")
+    act_as("feeder")
+    with WorkerProcess(path) as worker:
+        assert worker.wait() == 3
+        lines = [line for line in worker.text().splitlines() if "lacks" in line]
+    assert len(lines) == 10  # nine topics and the group
+    assert any(f"topic {topology.topics.returns}: this user lacks Read, which" in line for line in lines)
+    assert any(f"topic {topology.topics.audit}: this user lacks Read and Write" in line for line in lines)
+
+
+def test_a_worker_whose_rights_are_taken_away_ends_with_a_clear_line(secured, world):
+    path, topology = world
+    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
+    act_as("worker")
+    with WorkerProcess(path) as worker:
+        feeder.send([worlds.tick(i, x) for i, x in enumerate(worlds.returns(30))])
+        regimes.until(30, worker)
+        act_as("admin")
+        admin = AdminClient(
+            {k: v for k, v in producer_settings(topology).items() if k.startswith(("b", "s"))}
+        )
+        from confluent_kafka.admin import AclBindingFilter
+
+        name = topology.topics.regimes
+        acls = AclBindingFilter(
+            *(ResourceType.TOPIC, name, ResourcePatternType.LITERAL, "User:worker", None),
+            *(AclOperation.WRITE, AclPermissionType.ALLOW),
+        )
+        for future in admin.delete_acls([acls]).values():
+            assert len(future.result(10)) == 1
+        feeder.send([worlds.tick(30, [0.0, 0.01, 0.0, 0.0])])
+        assert worker.wait() == 3
+        assert "the broker refuses the worker's records" in worker.text()
+
+
+@pytest.mark.parametrize("how", ["scram", "certificate", "token"])
+def test_a_wrong_secret_is_a_clear_line_that_does_not_hold_it(secured, world, monkeypatch, capfd, how):
+    path, _ = world
+    wrong = f"wr0ng-{uuid.uuid4().hex}"
+    if how == "certificate":
+        monkeypatch.setenv("STREAM_ALLOCATOR_KEY_PASSWORD", wrong)
+    result = call("worker", "topics", "check", "--topology", logged_in(path, secured, how), secret=wrong)
+    assert isinstance(result.exception, BusError)
+    told = "".join([str(result.exception), repr(result.exception), result.output, *capfd.readouterr()])
+    assert wrong not in told
+    assert SECRETS["worker"] not in told
+    said = {"scram": "Authentication failed", "certificate": "ssl.key", "token": "invalid_client"}[how]
+    assert said in str(result.exception)
+
+
+def test_a_client_without_a_certificate_is_turned_away(secured, world, monkeypatch):
+    monkeypatch.setattr("stream_allocator.stream.clients.ANSWER_SECONDS", 2.0)
     _, topology = world
-    arguments = (topology, "u", "core", "halted", "mallory", "because")
-    act_as(monkeypatch, "worker")
-    with pytest.raises(BusError, match=r"control.*authoriz"):
-        publish_control(*arguments)
-    act_as(monkeypatch, "admin")
-    publish_control(*arguments)
-
-
-def test_a_wrong_password_is_a_clear_error_without_the_password(world, monkeypatch):
-    _, topology = world
-    act_as(monkeypatch, "worker", "wrong-passw0rd")
-    with pytest.raises(BusError) as caught:
-        check(topology)
-    assert "wrong-passw0rd" not in str(caught.value)
-
-
-def test_a_user_without_rights_sees_no_topics(world, monkeypatch):
-    _, topology = world
-    act_as(monkeypatch, "desk")
-    (finding,) = check(topology)
-    assert all(name in finding.text for name in topology.topics.names.values())
-    assert "this user may not see them" in finding.text
+    security = {"protocol": "SSL", "ca_location": str(secured.authority.ca)}
+    other = topology.model_copy(update={"security": Security(**security), "bootstrap_servers": secured.tls})
+    with pytest.raises(BusError, match="does not answer"):
+        check(other)
