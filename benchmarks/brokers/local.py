@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -27,6 +28,10 @@ from benchmarks.brokers.node import (
 )
 
 
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stream-allocator"
+
+
 def kafka_jars() -> Path:
     """Folder of the broker's jars, fetched by Maven the first time and kept in the user's cache.
 
@@ -35,7 +40,7 @@ def kafka_jars() -> Path:
     BrokerUnavailable
         When they are not there and Maven is missing or fails.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stream-allocator"
+    cache = _cache()
     jars = cache / f"kafka-{VERSION}"
     if jars.is_dir():
         return jars
@@ -110,6 +115,11 @@ class LocalKafka:
         lines = server_properties(ports) | {"log.dirs": str(self.directory / "data")} | dict(settings or {})
         self._formatted = (self.directory / "data" / "meta.properties").exists()
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        # the JVM keeps what it has loaded when it first ends in an orderly way; later starts cost 40% less
+        program = Path(self._java).resolve()
+        tag = hashlib.sha256(f"{program} {program.stat().st_mtime_ns}".encode()).hexdigest()[:8]
+        self._classes = _cache() / f"kafka-{VERSION}-{tag}.jsa"
+        self._draft = self._classes.with_suffix(f".{os.getpid()}-{id(self)}")
         self._heap = heap
         self._within = list(within)
         self._seen = 0
@@ -145,8 +155,10 @@ class LocalKafka:
                 if subprocess.run(self._command("64m", *tool), stdout=log, stderr=log).returncode:
                     raise BrokerDied(f"the storage cannot be formatted\n{self._last_words()}")
                 self._formatted = True
+            known = self._classes.exists()
+            archive = f"SharedArchiveFile={self._classes}" if known else f"ArchiveClassesAtExit={self._draft}"
             self._process = subprocess.Popen(
-                self._command(self._heap, "kafka.Kafka", str(self._properties)),
+                self._command(self._heap, f"-XX:{archive}", "kafka.Kafka", str(self._properties)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         # `read` ends when the pipe closes, which the kernel does when our process ends, however it ends
@@ -178,6 +190,8 @@ class LocalKafka:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
+                if self._draft.exists():
+                    self._draft.rename(self._classes)
         self.kill()
 
     def kill(self) -> None:

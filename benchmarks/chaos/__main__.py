@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.chaos import kills
+from benchmarks.chaos import broker_faults, kills
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.plan import LONG, QUICK, Progress
 from benchmarks.harness import last_line
@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the short form: done within a minute")
     parser.add_argument("--seed", type=int, default=20261125, help="of all that is drawn")
     parser.add_argument("--kills", type=int, help="SIGKILLs, instead of the form's own number")
+    parser.add_argument("--faults", type=int, help="broker faults, instead of the form's own number")
     parser.add_argument(
         "--directory", type=Path, help="data, notes and logs, kept; a temporary one without it"
     )
@@ -59,8 +60,19 @@ def kill_stage(chosen: argparse.Namespace, folder: Path, note: Callable[[str], N
     return kills.run(progress, folder, note)
 
 
+def broker_stage(chosen: argparse.Namespace, folder: Path, note: Callable[[str], None]) -> Outcome:
+    """Everything is done to the brokers of a replicated cluster, and to the network before them."""
+    if folder.exists() and not chosen.resume:
+        sys.exit(f"{folder} holds a campaign: --resume goes on with it; remove the folder to begin anew")
+    size = broker_faults.QUICK if chosen.quick else broker_faults.LONG
+    if chosen.faults is not None:
+        size = replace(size, faults=chosen.faults)
+    return broker_faults.run(size, chosen.seed, folder, note)
+
+
 STAGES: dict[str, Callable[[argparse.Namespace, Path, Callable[[str], None]], Outcome]] = {
-    "kills": kill_stage
+    "kills": kill_stage,
+    "brokers": broker_stage,
 }
 
 

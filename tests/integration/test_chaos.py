@@ -1,4 +1,4 @@
-"""The short campaign: workers killed at every window, asleep past their time-outs; and it can be resumed."""
+"""The short campaigns: workers killed at every window, asleep past their time-outs; and brokers' faults."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import pytest
 from absence import skip_unless_ci
 
 from benchmarks.brokers import BrokerUnavailable
+from benchmarks.brokers.disk import Disk, DiskUnavailable
 from benchmarks.brokers.local import java, kafka_jars
 
 pytestmark = pytest.mark.kafka
@@ -23,10 +24,11 @@ def campaign(root, tmp_path):
         java(), kafka_jars()
     except BrokerUnavailable as reason:
         skip_unless_ci(f"no local broker: {reason}")
-    command = [sys.executable, "-m", "benchmarks.chaos", "--quick", "--stages", "kills"]
+    command = [sys.executable, "-m", "benchmarks.chaos", "--quick"]
     command += ["--directory", str(tmp_path / "campaign")]
 
-    def start(*more):
+    def start(*more, stage="kills"):
+        more = ["--stages", stage, *more]
         with (tmp_path / "campaign.out").open("ab") as out:
             env = os.environ | {"PYTHONPATH": str(root)}
             return subprocess.Popen([*command, *more], cwd=root, env=env, stdout=out, stderr=out)
@@ -60,3 +62,22 @@ def test_a_campaign_that_is_itself_killed_goes_on_and_nothing_is_lost_doubled_or
     assert len(done["kills"]) >= 8
     assert sum(done["sleeps"].values()) >= 2
     assert done["zombies_published"] == 0
+
+
+def test_a_cluster_whose_brokers_and_network_fail_loses_doubles_and_changes_nothing(campaign):
+    start, folder = campaign
+    try:
+        Disk(folder / "disk", 1).close()
+    except DiskUnavailable as reason:
+        skip_unless_ci(f"no disk to fill: {reason}")
+    code = start(stage="brokers").wait(400)
+    said = (folder / "campaign.out").read_text()
+    assert code == 0, said
+    figures = json.loads(said.splitlines()[-1])
+    assert list(figures) == KEYS
+    assert figures["broker_faults"] == 4
+    assert figures["ticks"] > 0
+    assert {figures[key] for key in KEYS[3:]} == {0}
+    found = json.loads((folder / "campaign/brokers/round-0/found.json").read_text())
+    assert "disk given up" in next(f["detail"] for f in found["faults"] if f["kind"] == "disk full")
+    assert found["verdict"]["decisions"] > 0
