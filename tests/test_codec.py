@@ -56,6 +56,16 @@ def test_truncated_bytes_are_malformed(cut):
         decode(ReturnEvent, encode(TICK)[:-cut])
 
 
+def test_a_reason_is_the_same_words_every_time():
+    reasons = set()
+    for _ in range(5):
+        with pytest.raises(CodecError) as caught:
+            decode(ReturnEvent, encode(TICK)[:-5])
+        reasons.add(str(caught.value))
+    assert len(reasons) == 1
+    assert "0x" not in reasons.pop()
+
+
 def test_left_over_bytes_are_malformed():
     with pytest.raises(CodecError, match="1 bytes left over"):
         decode(ReturnEvent, encode(TICK) + b"x")

@@ -7,14 +7,18 @@ before it.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from stream_allocator.errors import DataError
 from stream_allocator.events import AuditEntry
+from stream_allocator.stream.decoder import RecordBatch
 from stream_allocator.stream.record import Record
 from stream_allocator.stream.shard import Outgoing, Shard
 
 __all__ = ["interleave"]
 
+#: Return records that are decoded at once.
+BATCH = 1000
 ROLES = {"position": "positions", "control": "control"}
 
 
@@ -59,18 +63,24 @@ def interleave(
             )
         return record, shard.apply(record)
 
-    for record in returns:
-        event = shard.decode(record)
-        if isinstance(event, Outgoing):
-            yield record, [event]
-            continue
-        if record.offset < shard.held.get(event.universe, 0):
-            continue
-        queue = waiting.get(event.universe)
-        # what a refused return record does commutes with positions and control, so "below" is enough
-        while queue and queue[0].returns_offset < record.offset:
-            yield place(queue.popleft())
-        yield record, shard.step(record, event)
+    ahead = iter(returns)
+    while batch := list(islice(ahead, BATCH)):
+        decoded = shard.decode_returns(RecordBatch(batch))
+        for i, record in enumerate(batch):
+            universe = decoded.row(i)[0]
+            if universe is None:
+                event = shard.decode(record)
+                if isinstance(event, Outgoing):
+                    yield record, [event]
+                    continue
+                universe = event.universe
+            if record.offset < shard.held.get(universe, 0):
+                continue
+            queue = waiting.get(universe)
+            # what a refused return record does commutes with positions and control, so "below" is enough
+            while queue and queue[0].returns_offset < record.offset:
+                yield place(queue.popleft())
+            yield record, shard.step_returns(decoded, i)
     for universe in sorted(waiting):
         for entry in waiting[universe]:
             yield place(entry)

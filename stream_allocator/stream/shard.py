@@ -5,7 +5,8 @@ decision.
 """
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stream_allocator.codec import Codec, digest
@@ -13,6 +14,7 @@ from stream_allocator.engine import SNAPSHOT_VERSION, Engine
 from stream_allocator.errors import CodecError, SnapshotError
 from stream_allocator.events import (
     Input,
+    Output,
     PackedReturnEvent,
     Rejection,
     RejectionCode,
@@ -21,6 +23,7 @@ from stream_allocator.events import (
     WireEvent,
 )
 from stream_allocator.stream.deadletter import dead_letter
+from stream_allocator.stream.decoder import DecodedReturns, Fetched, ReturnDecoder
 from stream_allocator.stream.record import INPUTS, OUTPUTS, UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
@@ -59,6 +62,9 @@ class Shard:
         #: Universe -> offset below which its returns are in the state that was loaded.
         self.held: dict[str, int] = {}
         self._codec = Codec(topology.wire.schema_ids)
+        most = topology.worker.max_ahead_seconds
+        self._most_ahead = math.inf if most is None else most
+        self._decoder = ReturnDecoder(topology, self._codec)
 
     def apply(self, record: Record) -> list[Outgoing]:
         """Take one record in; what cannot be used comes back as a dead letter."""
@@ -94,29 +100,49 @@ class Shard:
         ahead = self._ahead(event, engine.event_time)
         if ahead is not None:
             return [self._dead_letter(record, ahead)]
-        return [
-            self._dead_letter(record, output)
-            if isinstance(output, Rejection)
-            else self._outgoing(output, event.universe.encode())
-            for output in engine.apply(event, record.offset)
-        ]
+        outputs = engine.apply(event, record.offset)
+        return self._records(outputs, event.universe, lambda _: record, 0)
+
+    def decode_returns(self, fetched: Fetched) -> DecodedReturns:
+        """Read a batch of the returns topic; :meth:`step_returns` takes its records in, one by one."""
+        return self._decoder.decode(fetched)
+
+    def step_returns(self, decoded: DecodedReturns, i: int) -> list[Outgoing]:
+        """As :meth:`apply`, for one record of a batch."""
+        name, source, sequence, event_time, first, last, volumes = decoded.row(i)
+        if name is not None:
+            engine = self._engine(name)
+            if not self._too_far(event_time, engine.event_time):
+                outputs = engine.apply_returns(
+                    source,
+                    sequence,
+                    event_time,
+                    decoded.index[first:last],
+                    decoded.returns[first:last],
+                    decoded.volumes[first:last] if volumes else None,
+                    decoded.offsets[i],
+                )
+                return self._records(outputs, name, decoded.fetched.record, i) if outputs else []
+        return self.apply(decoded.fetched.record(i))
 
     def _ahead(self, event: Input, closed: int) -> Rejection | None:
         """Whether returns lie so far after the last closed bar that their source's clock must be wrong.
 
         Taken in, they would close every bar before them, and all that is right would come late from then on.
         """
-        most = self.topology.worker.max_ahead_seconds
-        if not isinstance(event, ReturnEvent | PackedReturnEvent) or closed < 0 or most is None:
+        if not isinstance(event, ReturnEvent | PackedReturnEvent) or not self._too_far(
+            event.event_time, closed
+        ):
             return None
-        seconds = (event.event_time - closed) / 1e6
-        if seconds <= most:
-            return None
+        seconds, most = (event.event_time - closed) / 1e6, self._most_ahead
         return Rejection(
             "ahead",
             f"event time {event.event_time} from {event.source} lies {seconds:.0f} s after the last closed "
             f"bar, and worker.max_ahead_seconds is {most:.0f}; correct the source's clock, or raise it",
         )
+
+    def _too_far(self, event_time: int, closed: int) -> bool:
+        return closed >= 0 and (event_time - closed) / 1e6 > self._most_ahead
 
     @property
     def bars(self) -> int:
@@ -197,6 +223,18 @@ class Shard:
             assert universe is not None  # decode has looked
             self.engines[name] = self._make(universe, self.topology.policies(name))
         return self.engines[name]
+
+    def _records(
+        self, outputs: Sequence[Output], universe: str, record: Callable[[int], Record], i: int
+    ) -> list[Outgoing]:
+        """What an engine gave out for ``record(i)``."""
+        key = universe.encode()
+        return [
+            self._dead_letter(record(i), output)
+            if isinstance(output, Rejection)
+            else self._outgoing(output, key)
+            for output in outputs
+        ]
 
     def _outgoing(self, event: WireEvent, key: bytes) -> Outgoing:
         value, headers = self._codec.frame(event)
