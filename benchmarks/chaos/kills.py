@@ -41,7 +41,10 @@ RANDOM_SECONDS = (0.05, 2.0)
 #: Past the session's and the transaction's time-outs, which are 1.5 and 2 s and looked at each half second.
 ASLEEP_SECONDS = (4.0, 5.5)
 AWAKE_SECONDS = 4.0
-STATIC = 0.75  # share of workers that are static members
+STRETCHES = 4  # of so many one speaks the new protocol
+#: Share of workers that are static members. Under the new protocol a killed one keeps its name until its
+#: session ends, and its successor knocks until then.
+STATIC = {"classic": 0.75, "consumer": 0.4}
 LEAVING = 0.08  # chance that a worker leaves in good order instead of being killed
 RESIZE = 0.06  # chance, at each end of a worker, of another number of workers
 LEAVE_SECONDS = 60.0
@@ -54,10 +57,10 @@ class _Place:
 
     name: str
     child: Child | None = None
-    static: bool = True
     kind: str = ""  # of the kill or sleep that it is for; "leave" for one that is to leave
     deadline: float = 0.0
     again: float = 0.0  # not to be filled before
+    held: bool = False  # by a sleeper, which goes on there when it wakes
     ending: str = ""  # what was done to it from outside
 
 
@@ -66,6 +69,7 @@ class _Sleeper:
     """A worker that a SIGSTOP holds."""
 
     child: Child
+    place: _Place
     kind: str
     wakes: float
     awake: float | None = None
@@ -180,12 +184,12 @@ class _Campaign:
 
     def _protocol(self) -> str:
         stretch = self._progress.killed // self._progress.size.stretch
-        return "consumer" if stretch % 2 else "classic"
+        return "consumer" if stretch % STRETCHES == STRETCHES - 1 else "classic"
 
     def _look(self, place: _Place, wanted: bool) -> None:
         now = time.monotonic()
         if place.child is None:
-            if wanted and not self._quiet and now >= place.again:
+            if wanted and not self._quiet and not place.held and now >= place.again:
                 self._start(place)
             return
         if place.child.poll() is not None:
@@ -204,7 +208,7 @@ class _Campaign:
 
     def _start(self, place: _Place) -> None:
         dice, progress = self._dice, self._progress
-        place.static = dice.random() < STATIC
+        static = dice.random() < STATIC[self._protocol()]
         place.ending = ""
         patience, number = PATIENCE, signal.SIGKILL
         due = progress.size.sleeps * progress.killed / progress.size.kills
@@ -220,7 +224,7 @@ class _Campaign:
                 patience = dice.uniform(*RANDOM_SECONDS)
         place.deadline = time.monotonic() + patience
         topology = self._world.under(self._protocol())
-        instance = place.name if place.static else None
+        instance = place.name if static else None
         place.child = start_worker(topology, instance, strike_of(kind, dice, number), self._folder)
 
     def _ended(self, place: _Place) -> None:
@@ -233,6 +237,8 @@ class _Campaign:
             progress.kills[RANDOM if at_random else place.kind] += 1
         elif code == 0 and place.ending == "left":
             progress.ends["left in good order"] += 1
+        elif code == REFUSED and any(s.place is place for s in self._sleepers if s.awake is not None):
+            progress.ends["gave way to a sleeper that had its name back"] += 1
         else:
             progress.failures.append(
                 f"worker {place.child.pid} ({place.name}, {place.kind}) ended with status {code}"
@@ -253,17 +259,17 @@ class _Campaign:
         """A worker sleeps: its successor comes at once, or others take over, or they too leave."""
         assert place.child is not None
         wakes = time.monotonic() + self._dice.uniform(*ASLEEP_SECONDS)
-        self._sleepers.append(_Sleeper(place.child, place.kind.removeprefix("sleep "), wakes))
+        self._sleepers.append(_Sleeper(place.child, place, place.kind.removeprefix("sleep "), wakes))
         place.child = None
         case = self._dice.randrange(3)
         if case == 0:  # its successor, under the same name where it is static
             self._progress.ends["slept while its successor ran"] += 1
         elif case == 1:  # others only
-            place.again = wakes + 1.0
+            place.held = True
             self._wanted = len(self._places)
             self._progress.ends["slept while others ran"] += 1
         else:  # others, which leave before it wakes: it finds the group empty
-            place.again = wakes + 1.0
+            place.held = True
             self._quiet = True
             for other in self._places:
                 other.deadline = wakes - 2.0
@@ -282,7 +288,7 @@ class _Campaign:
             else:
                 return
         self._sleepers.remove(sleeper)
-        self._quiet = False
+        sleeper.place.held = self._quiet = False
         self._plan.over(f"sleep {sleeper.kind}")
         self._progress.sleeps[sleeper.kind] += 1
         if code == -signal.SIGKILL:
@@ -301,6 +307,7 @@ class _Campaign:
         for sleeper in self._sleepers:
             self._plan.over(f"sleep {sleeper.kind}")
             sleeper.child.kill()
+            sleeper.place.held = False
         self._sleepers.clear()
         self._quiet = False
         for place in self._places:

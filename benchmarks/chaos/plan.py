@@ -51,7 +51,7 @@ class Size:
     workers : int
         At most, at a time.
     stretch : int
-        Kills after which the group's protocol changes.
+        Kills after which the group's protocol may change.
     """
 
     kills: int
@@ -61,7 +61,7 @@ class Size:
     partitions: int
     snapshot_bars: int
     workers: int = 3
-    stretch: int = 200
+    stretch: int = 50
 
     @property
     def ticks(self) -> int:
@@ -69,16 +69,16 @@ class Size:
         return self.bars * sum(self.widths)
 
 
-LONG = Size(kills=1000, sleeps=27, bars=25_000, widths=WIDTHS, partitions=4, snapshot_bars=80)
+LONG = Size(kills=1000, sleeps=27, bars=25_000, widths=WIDTHS, partitions=4, snapshot_bars=25)
 QUICK = Size(
     kills=12,
     sleeps=2,
     bars=250,
     widths=(6, 8, 10, 12),
     partitions=2,
-    snapshot_bars=30,
+    snapshot_bars=15,
     workers=2,
-    stretch=100,
+    stretch=3,
 )
 
 

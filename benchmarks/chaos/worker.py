@@ -14,12 +14,16 @@ from pathlib import Path
 
 from benchmarks.chaos.child import Child
 from stream_allocator.errors import StreamAllocatorError
+from stream_allocator.stream import session
 from stream_allocator.stream.probe import Window
 from stream_allocator.stream.worker import run
 from stream_allocator.topology import Topology
 
 __all__ = ["REFUSED", "Strike", "Striker", "start_worker"]
 
+#: A snapshot of a few small universes is to take several transactions, too.
+SNAPSHOT_BYTES = 300_000
+JUMP_SECONDS = 1.0
 #: Exit status of a worker that says what is wrong and goes no further, as the CLI's.
 REFUSED = 3
 
@@ -82,14 +86,15 @@ class Striker:
         self._now()
 
     def _now(self) -> None:
-        asleep = time.monotonic()
         os.kill(os.getpid(), self._strike.signal)
-        while self._strike.signal == signal.SIGKILL:
-            time.sleep(1)  # the signal is on its way
-        # SIGSTOP: it goes on here when it is woken
+        before = time.monotonic()
+        while self._strike.signal == signal.SIGKILL or time.monotonic() - before < JUMP_SECONDS:
+            # the signal is on its way, and is to find us here; once woken, we see the clock jump
+            before = time.monotonic()
+            time.sleep(0.01)
         # (with a delay it may have fallen asleep anywhere, even after the commit)
         self._woken = self._strike.window not in ("restoring", "committed") and not self._strike.delay
-        self._note(slept=round(time.monotonic() - asleep, 3))
+        self._note(slept=round(time.monotonic() - before, 3))
 
     def _note(self, **what: object) -> None:
         line = json.dumps({"pid": os.getpid(), "window": self._strike.window, **what})
@@ -124,6 +129,8 @@ def _work(topology: Topology, instance: str | None, strike: Strike | None, folde
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     logging.info("strike %s", strike)
+    assert hasattr(session, "SNAPSHOT_BYTES")
+    session.SNAPSHOT_BYTES = SNAPSHOT_BYTES
     probe = {} if strike is None else {"probe": Striker(strike, folder / "slept.jsonl")}
     try:
         run(topology, instance_id=instance, stop=stop, **probe)
