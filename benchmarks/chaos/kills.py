@@ -206,6 +206,8 @@ class _Campaign:
                 place.child.send(signal.SIGKILL)
         elif now > place.deadline:
             self._progress.failures.append(f"worker {place.child.pid} did not leave in {LEAVE_SECONDS:g} s")
+            place.deadline = float("inf")
+            place.child.send(signal.SIGKILL)
 
     def _start(self, place: _Place) -> None:
         dice, progress = self._dice, self._progress
