@@ -22,6 +22,7 @@ from stream_allocator.events import Allocation, PackedReturnEvent, PositionEvent
 from stream_allocator.intake import numbers, refuse_returns
 from stream_allocator.policy import Policy
 from stream_allocator.stream.clients import consumer_settings, producer_settings
+from stream_allocator.stream.reader import headers_of
 from stream_allocator.topology import Topology, Universe
 
 __all__ = ["SOURCE", "PaperExecution", "UniverseExecution", "execute"]
@@ -197,9 +198,9 @@ class PaperExecution:
             return []
         try:
             if message.topic() == self._topics.allocations:
-                universe.allocation(self._codec.unframe(Allocation, message.value(), message.headers()))
+                universe.allocation(self._codec.unframe(Allocation, message.value(), headers_of(message)))
                 return []
-            event = self._codec.unframe_form(ReturnEvent, message.value(), message.headers())
+            event = self._codec.unframe_form(ReturnEvent, message.value(), headers_of(message))
         except CodecError as error:  # the worker publishes it as a dead letter; here it is only skipped
             log.warning("skipped topic=%s offset=%d: %s", message.topic(), message.offset(), error)
             return []
@@ -224,7 +225,7 @@ class PaperExecution:
                 if not _is_record(message):
                     continue
                 try:
-                    event = self._codec.unframe(PositionEvent, message.value(), message.headers())
+                    event = self._codec.unframe(PositionEvent, message.value(), headers_of(message))
                 except CodecError:
                     continue
                 if event.source == SOURCE:

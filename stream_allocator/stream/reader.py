@@ -1,5 +1,6 @@
 """Reads stretches of topics outside any group: bounded, read_committed, never commits."""
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -18,7 +19,7 @@ from stream_allocator.stream.clients import admin_client, consumer_settings
 from stream_allocator.stream.record import UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
-__all__ = ["TopicReader", "record_of"]
+__all__ = ["TopicReader", "headers_of", "record_of"]
 
 REQUEST_SECONDS = 15.0
 BATCH = 1000
@@ -40,18 +41,25 @@ def _failure(what: str, failure: KafkaException) -> BusError:
     return kind(f"{what}: {error}")
 
 
+#: A call by way of C, which looks for an error beside the result. The interpreter's own quick call does not,
+#: and where a name is not UTF-8 the client gives both: a list with a null pointer, and an error.
+_raw_headers = operator.methodcaller("headers")
+
+
+def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:
+    """The headers of a consumed message; one that stands for all where the name of one is not UTF-8."""
+    try:
+        return tuple((k, v if isinstance(v, bytes) else b"") for k, v in _raw_headers(message) or ())
+    except (SystemError, UnicodeDecodeError):
+        return ((UNREADABLE_HEADERS, b""),)
+
+
 def record_of(role: str, message: Message) -> Record:
     """A consumed message as a record."""
-    try:
-        headers = tuple((k, v if isinstance(v, bytes) else b"") for k, v in message.headers() or ())
-    except (
-        SystemError
-    ):  # how the client says that a name is not UTF-8; a second look would touch a null pointer
-        headers = ((UNREADABLE_HEADERS, b""),)
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    return Record(role, partition, offset, message.key(), message.value(), headers)
+    return Record(role, partition, offset, message.key(), message.value(), headers_of(message))
 
 
 class TopicReader:
