@@ -48,8 +48,11 @@ COMPARED: dict[str, type[Allocation | Evidence | RegimeUpdate | AuditEntry]] = {
     "regimes": RegimeUpdate,
 }
 
-#: All that an archive holds.
+#: All that a replay needs.
 ROLES = (*INPUTS, *COMPARED)
+
+#: All that an archive holds.
+ARCHIVED = (*ROLES, "dead_letters")
 
 #: What a decision consists of, and the order in which live topics must be looked at: a transaction publishes
 #: both records, so evidence that is looked at later is never missing.
@@ -125,7 +128,7 @@ def write_archive(log: Log, folder: Path) -> dict[str, int]:
     """Write a log as one Avro container file a topic; the number of records of each."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for role in ROLES:
+    for role in ARCHIVED:
         records = [
             {
                 "partition": r.partition,

@@ -17,6 +17,7 @@ from rich.console import Console
 from stream_allocator import __version__
 from stream_allocator.broker_command import acls, topics_app
 from stream_allocator.errors import BusError, DataError, StreamAllocatorError
+from stream_allocator.letters_command import letters_app
 from stream_allocator.options import AsJson, Bootstrap, TopologyFile, open_topology
 from stream_allocator.schemas_command import schemas_app
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(topics_app, name="topics")
 app.command("acls")(acls)
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(letters_app, name="dead-letters")
 
 out = Console()
 err = Console(stderr=True)
@@ -187,8 +189,10 @@ def record(
 ) -> None:
     """Copy the topics into an archive that `replay --archive` reads."""
     from stream_allocator.archive import read_topics, write_archive
+    from stream_allocator.stream.redrive import read_letters
 
-    for name, count in write_archive(read_topics(open_topology(topology, bootstrap)), archive).items():
+    live = open_topology(topology, bootstrap)
+    for name, count in write_archive({**read_topics(live), **read_letters(live)}, archive).items():
         out.print(f"{name}: {count} records")
 
 

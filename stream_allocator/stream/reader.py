@@ -124,6 +124,15 @@ class TopicReader:
             raise _failure(f"topic {tp.topic} [{partition}]", error) from error
         return low, high
 
+    def offset_at(self, role: str, partition: int, milliseconds: int) -> int | None:
+        """The first offset whose record was published then or later; None when there is none."""
+        wanted = TopicPartition(self.topology.topics.names[role], partition, milliseconds)
+        try:
+            (found,) = self._consumer.offsets_for_times([wanted], timeout=REQUEST_SECONDS)
+        except KafkaException as error:
+            raise _failure(f"topic {wanted.topic} [{partition}]", error) from error
+        return int(found.offset) if found.offset >= 0 else None
+
     def committed(self, roles: Iterable[str], partitions: Iterable[int]) -> dict[tuple[str, int], int]:
         """What the workers' group has committed, for the partitions where it has committed all roles.
 

@@ -1,6 +1,7 @@
 """Records that no feeder should send, on real Kafka: each is a dead letter, and the worker goes on."""
 
 import glob
+import uuid
 from pathlib import Path
 
 import confluent_kafka
@@ -10,6 +11,8 @@ from cluster import Feeder, Outputs, WorkerProcess, make_topology
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from benchmarks import workload
+from benchmarks.fuzz import kafka as fuzz
 from benchmarks.fuzz.raw_headers import produce
 from stream_allocator.codec import Codec, digest
 from stream_allocator.stream.reader import TopicReader
@@ -119,7 +122,7 @@ def test_hostile_headers_stop_nobody_and_are_kept(world):
 def test_header_names_that_are_no_text_are_a_dead_letter_too(world):
     path, topology, feeder = world
     value, _ = Codec().frame(worlds.tick(3, [0.0] * 4))
-    feeder.send(ticks(0, 3))
+    feeder.send(ticks(0, 30))  # so many that the interpreter calls by its quick way
     produce(
         topology.bootstrap_servers,
         topology.topics.returns,
@@ -128,7 +131,19 @@ def test_header_names_that_are_no_text_are_a_dead_letter_too(world):
         value,
         [(b"\xff\xfe", b"v"), (b"a", b"")],
     )
-    feeder.send(ticks(3, 6))
-    (letter,) = answers(path, topology, 1, 6)
-    assert (letter.code, letter.offset, letter.value) == ("malformed", 3, value)
+    feeder.send(ticks(30, 33))
+    (letter,) = answers(path, topology, 1, 33)
+    assert (letter.code, letter.offset, letter.value) == ("malformed", 30, value)
     assert [h.name for h in letter.headers] == [UNREADABLE_HEADERS]
+
+
+def test_a_fuzzed_stream_is_accounted_for_and_leaves_the_engines_where_the_good_records_bring_them(kafka):
+    plan = workload.policy(max_run=64)
+    topology = workload.topology(
+        10, 3, 1, kafka.bootstrap_servers, tag=uuid.uuid4().hex[:6], plan=plan, snapshot_bars=20
+    )
+    verdict, usage, _ = fuzz.run(topology, 3000, seed=5)
+    assert verdict.unaccounted == []
+    assert (verdict.engine_moved, verdict.moved) == (0, [])
+    assert verdict.total("applied", "duplicate") + verdict.total() == 3000
+    assert usage.descriptors[-1] <= usage.descriptors[0] + 2
