@@ -95,8 +95,8 @@ ROLES: tuple[Role, ...] = (
     ),
     Role(
         "reader",
-        "`replay` and `record` as well",
-        read=(*INPUTS, *COMPARED),
+        "`replay`, `record` and `dead-letters` as well",
+        read=(*INPUTS, *COMPARED, "dead_letters"),
         groups=(("", "Describe"),),
     ),
     Role("verifier", "`explain` and `verify`, no more", read=DECISIONS),
