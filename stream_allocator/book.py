@@ -76,6 +76,7 @@ class Book:
     def __init__(self, name: str, assets: int, policy: Policy, mode: Mode) -> None:
         self.name = name
         self.policy = policy
+        self.policy_digest = policy.digest
         self.mode: Mode = mode
         self.weights = np.zeros(assets)
         self.target = np.zeros(assets)

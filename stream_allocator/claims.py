@@ -262,7 +262,7 @@ def _wrong_limits(case: Case) -> Iterator[str]:
     at = dict(
         zip(
             (limit.name for limit in which),
-            zip(which, values(case.program, case.weights, which), strict=True),
+            zip(which, values(case.program, case.weights), strict=True),
             strict=True,
         )
     )

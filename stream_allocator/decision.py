@@ -105,7 +105,9 @@ def build_program(
     budget = policy.budgets[view.segment.label]
     gelbrich = policy.uncertainty.form == "gelbrich"
     benchmark = policy.limits.benchmark
+    held = benchmark.weights if benchmark else {}
     spread = year / policy.costs.horizon_days
+    place = {asset: i for i, asset in enumerate(universe.assets)}
     linear, quadratic = costs(universe, policy)
     tracking = or_infinity(benchmark.tracking_error if benchmark else None)
     program = Program(
@@ -127,7 +129,7 @@ def build_program(
         groups=tuple(
             Group(
                 name,
-                tuple(universe.assets.index(a) for a in universe.groups[name]),
+                tuple([place[a] for a in universe.groups[name]]),
                 g.lower,
                 g.upper,
                 or_infinity(g.long),
@@ -140,7 +142,7 @@ def build_program(
         volatility=np.inf if unusable else budget.volatility,
         gross=or_infinity(policy.limits.gross),
         holding=holding,
-        benchmark=np.array([benchmark.weights.get(a, 0.0) if benchmark else 0.0 for a in universe.assets]),
+        benchmark=np.array([held.get(a, 0.0) for a in universe.assets]) if held else np.zeros(n),
         active=np.full(n, or_infinity(benchmark.active if benchmark else None)),
         tracking=np.inf if unusable else tracking,
         # the price of deviation is the variance's at the cap
@@ -215,7 +217,7 @@ def publish(
         context.event_time,
         trigger,
         found.allocator,
-        policy.digest,
+        book.policy_digest,
     )
     evidence = evidence_of(name, context.universe.name, book.name, context.event_time, program, found.growth)
     weights, current = decision.weights, program.current
@@ -272,7 +274,7 @@ def publish(
             proof.primal, proof.dual, proof.gap, proof.objective, proof.bound
         ),
         solver=found.solver,
-        policy_digest=policy.digest,
+        policy_digest=book.policy_digest,
         evidence_digest=digest(encode(evidence)),
         inputs=InputOffsets(context.returns_offset, book.positions_offset, book.control_offset),
         data_quality=context.data_quality,

@@ -20,11 +20,11 @@ from stream_allocator.allocate.certificate import (
 )
 from stream_allocator.allocate.feasibility import Infeasible
 from stream_allocator.allocate.ladder import RUNGS, Decision, decide
-from stream_allocator.allocate.limits import Limit, limit_states, limits_of, violations
+from stream_allocator.allocate.limits import Limit, limit_states, limits_of, total_violation, violations
 from stream_allocator.allocate.program import Group, Program, ProgramError
 from stream_allocator.allocate.projection import project, towards
 from stream_allocator.allocate.quadratic import SolverSettings
-from stream_allocator.allocate.restore import Restoration, restore, total_violation
+from stream_allocator.allocate.restore import Restoration, restore
 from stream_allocator.allocate.robust import covariance, volatility
 from stream_allocator.allocate.smallest import without_small_trades
 from stream_allocator.allocate.solve import Solution, solve

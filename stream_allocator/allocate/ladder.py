@@ -15,10 +15,11 @@ import numpy as np
 from stream_allocator.allocate.baseline import BaselineKind, static_weights
 from stream_allocator.allocate.certificate import Certificate, certificate, passes
 from stream_allocator.allocate.feasibility import FAULTS, Infeasible
+from stream_allocator.allocate.limits import total_violation
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.projection import towards
 from stream_allocator.allocate.quadratic import SolverSettings
-from stream_allocator.allocate.restore import Restoration, restore, total_violation
+from stream_allocator.allocate.restore import Restoration, restore
 from stream_allocator.allocate.solve import Solution, solve
 from stream_allocator.events import Rung
 

@@ -22,6 +22,7 @@ __all__ = [
     "limit_states",
     "limits_of",
     "rows_of",
+    "total_violation",
     "trade_interval",
     "values",
     "violations",
@@ -49,6 +50,8 @@ Kind = Literal[
 
 # A limit binds where its value is this near to its bound; published answers are exact to 1e-12.
 BINDING = 1e-9
+# Violations smaller than this are rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,82 @@ class Limit:
     width: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """All limits with a finite bound, in their one fixed order: those of assets as columns, then the others.
+
+    A block is a kind, the assets that have such a limit, and the place of its first in the order.  All but
+    the limits on the trade itself are lasting.
+    """
+
+    assets: tuple[str, ...]
+    resting: frozenset[int]
+    blocks: tuple[tuple[Kind, NDArray[np.intp], int], ...]
+    few: tuple[Limit, ...]
+    members: tuple[NDArray[np.intp], ...]
+    bound: Array
+    sense: Array
+    width: Array
+    lasting: NDArray[np.bool_]
+
+    def limit(self, row: int) -> Limit:
+        """One limit."""
+        before = len(self.bound) - len(self.few)
+        if row >= before:
+            return self.few[row - before]
+        kind, which, first = next(block for block in reversed(self.blocks) if row >= block[2])
+        i = int(which[row - first])
+        if kind == "liquidity" and i in self.resting:
+            kind = "minimum_trade"
+        name = f"{kind.removeprefix('box_')}[{self.assets[i]}]"
+        bound, sense, width = float(self.bound[row]), float(self.sense[row]), float(self.width[row])
+        return Limit(name, kind, self.assets[i], bound, sense, i, width)
+
+
+@lru_cache(maxsize=16)
+def _table(program: Program) -> _Table:
+    box = program.upper - program.lower
+    of_assets: tuple[tuple[Kind, Array, float, Array], ...] = (
+        ("box_lower", program.lower, -1.0, box),
+        ("box_upper", program.upper, 1.0, box),
+        ("liquidity", program.trade, 1.0, program.trade),
+        ("exit", program.holding, 1.0, program.holding),
+        ("active", program.active, 1.0, program.active),
+    )
+    blocks: list[tuple[Kind, NDArray[np.intp], int]] = []
+    bounds, senses, widths, lasting, first = [], [], [], [], 0
+    for kind, bound, sense, width in of_assets:
+        which = np.flatnonzero(np.isfinite(bound))
+        if which.size:
+            blocks.append((kind, which, first))
+            bounds.append(bound[which])
+            senses.append(np.full(which.size, sense))
+            widths.append(width[which])
+            lasting.append(np.full(which.size, kind != "liquidity"))
+            first += which.size
+    few = _sums(program)
+    add = _adder(few)
+    of_portfolio: tuple[tuple[Kind, float], ...] = (
+        ("turnover", program.turnover),
+        ("volatility", program.volatility),
+        ("tracking", program.tracking),
+    )
+    for kind, cap in of_portfolio:
+        add(kind, "", cap, 1.0, -1, cap)
+    width = np.concatenate([*widths, [limit.width for limit in few]])
+    return _Table(
+        assets=program.assets,
+        resting=frozenset(program.resting),
+        blocks=tuple(blocks),
+        few=tuple(few),
+        members=tuple([np.array(group.members, dtype=np.intp) for group in program.groups]),
+        bound=np.concatenate([*bounds, [limit.bound for limit in few]]),
+        sense=np.concatenate([*senses, [limit.sense for limit in few]]),
+        width=np.where(np.isfinite(width) & (width > 0.0), width, 1.0),
+        lasting=np.concatenate([*lasting, [limit.kind != "turnover" for limit in few]]).astype(np.bool_),
+    )
+
+
 @lru_cache(maxsize=16)
 def limits_of(program: Program) -> tuple[Limit, ...]:
     """All limits with a finite bound, in their one fixed order.
@@ -93,29 +172,8 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
     Box (lower then upper, by asset), liquidity or minimum trade, exit, active, cash, groups, gross, turnover,
     volatility, tracking.
     """
-    found: list[Limit] = []
-    add = _adder(found)
-    lower, upper = program.lower.tolist(), program.upper.tolist()
-    for i, a in enumerate(program.assets):
-        add("box_lower", a, lower[i], -1.0, i, upper[i] - lower[i])
-    for i, a in enumerate(program.assets):
-        add("box_upper", a, upper[i], 1.0, i, upper[i] - lower[i])
-    resting = set(program.resting)
-    for i, (a, bound) in enumerate(zip(program.assets, program.trade.tolist(), strict=True)):
-        add("minimum_trade" if i in resting else "liquidity", a, bound, 1.0, i, bound)
-    of_assets: tuple[tuple[Kind, Array], ...] = (("exit", program.holding), ("active", program.active))
-    for kind, bounds in of_assets:
-        for i, (a, bound) in enumerate(zip(program.assets, bounds.tolist(), strict=True)):
-            add(kind, a, bound, 1.0, i, bound)
-    found += _sums(program)
-    of_portfolio: tuple[tuple[Kind, float], ...] = (
-        ("turnover", program.turnover),
-        ("volatility", program.volatility),
-        ("tracking", program.tracking),
-    )
-    for kind, bound in of_portfolio:
-        add(kind, "", bound, 1.0, -1, bound)
-    return tuple(found)
+    table = _table(program)
+    return tuple(table.limit(row) for row in range(len(table.bound)))
 
 
 def _adder(found: list[Limit]) -> Callable[[Kind, str, float, float, int, float], None]:
@@ -146,60 +204,61 @@ def _sums(program: Program) -> list[Limit]:
     return found
 
 
-def values(program: Program, weights: Array, which: tuple[Limit, ...]) -> Array:
-    """The value of each limit at ``weights``, in the order of ``which``."""
+def values(program: Program, weights: Array) -> Array:
+    """The value of each limit at ``weights``, in the order of :func:`limits_of`."""
+    table = _table(program)
     trade = np.abs(weights - program.current)
-    of_assets = {
-        "box_lower": weights,
-        "box_upper": weights,
-        "liquidity": trade,
-        "minimum_trade": trade,
-        "exit": np.abs(weights),
-        "active": np.abs(weights - program.benchmark),
+    of_assets: dict[Kind, Callable[[], Array]] = {
+        "box_lower": lambda: weights,
+        "box_upper": lambda: weights,
+        "liquidity": lambda: trade,
+        "exit": lambda: np.abs(weights),
+        "active": lambda: np.abs(weights - program.benchmark),
     }
-    cash = 1.0 - float(weights.sum())
-    of_portfolio = {
-        "cash_lower": cash,
-        "cash_upper": cash,
-        "gross": float(np.abs(weights).sum()),
-        "turnover": float(trade.sum()),
-        "volatility": volatility(program, weights),
-        "tracking": tracking_error(program, weights),
+    of_portfolio: dict[Kind, Callable[[], float]] = {
+        "cash_lower": lambda: 1.0 - float(weights.sum()),
+        "cash_upper": lambda: 1.0 - float(weights.sum()),
+        "gross": lambda: float(np.abs(weights).sum()),
+        "turnover": lambda: float(trade.sum()),
+        "volatility": lambda: volatility(program, weights),
+        "tracking": lambda: tracking_error(program, weights),
     }
-    members = [weights[list(g.members)] for g in program.groups]
 
     def value(limit: Limit) -> float:
-        if limit.kind in of_assets:
-            return float(of_assets[limit.kind][limit.index])
+        if limit.index < 0:
+            return of_portfolio[limit.kind]()
+        held = weights[table.members[limit.index]]
         match limit.kind:
-            case "group_lower" | "group_upper":
-                return float(members[limit.index].sum())
             case "group_long":
-                return float(np.maximum(members[limit.index], 0.0).sum())
+                held = np.maximum(held, 0.0)
             case "group_gross":
-                return float(np.abs(members[limit.index]).sum())
-            case _:
-                return of_portfolio[limit.kind]
+                held = np.abs(held)
+        return float(held.sum())
 
-    return np.array([value(limit) for limit in which])
+    of_blocks = [of_assets[kind]()[which] for kind, which, _ in table.blocks]
+    return np.concatenate([*of_blocks, [value(limit) for limit in table.few]])
 
 
 def violations(program: Program, weights: Array) -> dict[str, float]:
     """By how much each broken limit is broken, in its own unit (weights, or volatility a year)."""
-    which = limits_of(program)
-    excess = _excess(which, values(program, weights, which))
-    return {limit.name: float(x) for limit, x in zip(which, excess, strict=True) if x > 0.0}
+    table, excess = _table(program), _excess(program, values(program, weights))
+    return {table.limit(int(row)).name: float(excess[row]) for row in np.flatnonzero(excess > 0.0)}
+
+
+def total_violation(program: Program, weights: Array) -> float:
+    """Sum of the violations of all limits but the hard ones on the trade: turnover and liquidity."""
+    table, excess = _table(program), _excess(program, values(program, weights))
+    return float(excess[table.lasting & (excess > ROUNDING)].sum())
 
 
 def worst_violation(program: Program, weights: Array) -> float:
     """The largest violation of any limit; 0 where all hold, NaN where a weight is NaN."""
-    which = limits_of(program)
-    return float(np.maximum(_excess(which, values(program, weights, which)), 0.0).max())
+    return float(np.maximum(_excess(program, values(program, weights)), 0.0).max())
 
 
-def _excess(which: tuple[Limit, ...], value: Array) -> Array:
-    sense = np.array([limit.sense for limit in which])
-    excess: Array = sense * (value - np.array([limit.bound for limit in which]))
+def _excess(program: Program, value: Array) -> Array:
+    table = _table(program)
+    excess: Array = table.sense * (value - table.bound)
     return excess
 
 
@@ -293,24 +352,25 @@ def limit_states(
     tuple of LimitState
         In the fixed order of :func:`limits_of`.
     """
-    which = limits_of(program)
-    value = values(program, weights, which)
-    slack = -_excess(which, value)
+    table, value = _table(program), values(program, weights)
+    slack = -_excess(program, value)
     binding = slack <= BINDING
-    relative = np.where(binding, np.inf, slack / np.array([limit.width for limit in which]))
+    relative = np.where(binding, np.inf, slack / table.width)
     order: NDArray[np.intp] = np.argsort(relative, kind="stable")
     told = binding.copy()
     told[order[: max(0, min(nearest, int((~binding).sum())))]] = True
-    return tuple(
-        LimitState(
-            name=limit.name,
-            kind=limit.kind,
-            scope=limit.scope,
-            bound=limit.bound,
-            value=float(v),
-            shadow_price=float(multipliers.get(limit.name, 0.0)),
-            binding=bool(b),
+    states = []
+    for row in np.flatnonzero(told).tolist():
+        limit = table.limit(row)
+        states.append(
+            LimitState(
+                name=limit.name,
+                kind=limit.kind,
+                scope=limit.scope,
+                bound=limit.bound,
+                value=float(value[row]),
+                shadow_price=float(multipliers.get(limit.name, 0.0)),
+                binding=bool(binding[row]),
+            )
         )
-        for limit, v, b, t in zip(which, value, binding, told, strict=True)
-        if t
-    )
+    return tuple(states)

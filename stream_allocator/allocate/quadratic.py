@@ -4,14 +4,14 @@
 
 Factor form y = F'w where k < n, so that the curvature is diagonal.  An asset that can only be bought (or only
 be sold) needs no epigraph row: its |w - w0| is linear; so does one that can only be long (or short) none for
-|w|.  That pruning, an objective of order one and an accuracy of 1e-6 are what makes OSQP's polishing succeed.
+|w|.  That pruning, an objective of order one and an accuracy of 1e-5 are what makes OSQP's polishing succeed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QuadraticAnswer", "SolverSettings", "solve_quadratic"]
 
+# First step size (rho) and scaling: from 1 it takes a fifth more iterations with 50 assets, thrice with 500.
+FIRST_ATTEMPT = (10.0, 0)
 # First step size and scaling of a second and a third start, where the first gets nowhere (1 in 300).
 OTHER_ATTEMPTS = ((0.1, 0), (0.1, 10))
 
@@ -43,7 +45,7 @@ class SolverSettings:
         Whether OSQP is asked at all; without it Newton's certificate alone must do.
     """
 
-    accuracy: float = 1e-6
+    accuracy: float = 1e-5
     max_iter: int = 4_000
     cross_check: bool = True
 
@@ -132,31 +134,42 @@ class _Entries:
     def matrix(self, columns: int) -> tuple[csc_matrix, Array, Array]:
         """The matrix and its bounds."""
         row, column, value = (np.concatenate(x) for x in zip(*self._triplets, strict=True))
-        shape = (self.count, columns)
         return (
-            _sparse((value, (row, column)), shape),
+            _sparse(row, column, value, (self.count, columns)),
             np.concatenate(self._low),
             np.concatenate(self._high),
         )
 
 
-def _sparse(entries: Any, shape: tuple[int, int]) -> csc_matrix:
+def _sparse(
+    row: NDArray[np.intp], column: NDArray[np.intp], value: Array, shape: tuple[int, int]
+) -> csc_matrix:
+    """A matrix by its entries, each given once."""
     from scipy.sparse import csc_matrix  # not with the package, as OSQP: checking a decision needs neither
 
-    return csc_matrix(entries, shape=shape)
+    order = np.argsort(column * shape[0] + row)
+    pointer = np.zeros(shape[1] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(column, minlength=shape[1]), out=pointer[1:])
+    return csc_matrix((value[order], row[order].astype(np.int32), pointer), shape)
+
+
+#: Kinds of limits that are the two sides of one sum.
+SIDES = (("cash_lower", "cash_upper"), ("group_lower", "group_upper"))
 
 
 def _pairs(rows: Rows) -> tuple[NDArray[np.intp], Array]:
     """Two bounds on one sum as one row: which rows stay, and their lower bounds."""
     stay: list[int] = []
     low: list[float] = []
-    for j in range(len(rows.bounds)):
-        paired = j > 0 and bool((rows.normals[j] == -rows.normals[j - 1]).all()) and low[-1] == -np.inf
-        if paired and not rows.magnitudes[j].any() and not rows.magnitudes[j - 1].any():
+    before = ("", "")
+    for j, (name, kind) in enumerate(zip(rows.names, rows.kinds, strict=True)):
+        scope = name.removeprefix(kind)
+        if (before[0], kind) in SIDES and before[1] == scope:
             low[-1] = -float(rows.bounds[j])
         else:
             stay.append(j)
             low.append(-np.inf)
+        before = (kind, scope)
     return np.array(stay, dtype=np.intp), np.array(low)
 
 
@@ -233,16 +246,16 @@ class _Assembly:
         if y:
             data = np.concatenate([risk * program.idiosyncratic + diagonal, np.full(y, risk)])
             at = np.arange(n + y)
-            return _sparse((data, (at, at)), (self._size, self._size))
+            return _sparse(at, at, data, (self._size, self._size))
         dense = risk * covariance(program)
         dense.flat[:: n + 1] += diagonal
         row, column = np.triu_indices(n)
-        return _sparse((dense[row, column], (row, column)), (self._size, self._size))
+        return _sparse(row, column, dense[row, column], (self._size, self._size))
 
     def solve(self, settings: SolverSettings) -> QuadraticAnswer:
         """Solve; again with other step sizes where that gets nowhere."""
         iterations = 0
-        for rho, scaling in ((1.0, 0), *OTHER_ATTEMPTS):
+        for rho, scaling in (FIRST_ATTEMPT, *OTHER_ATTEMPTS):
             # the data are of order one already; OSQP's own scaling makes a third more iterations
             result = self._run(settings, rho, scaling)
             iterations += int(result.info.iter)

@@ -14,17 +14,15 @@ import numpy as np
 
 from stream_allocator.allocate import dual
 from stream_allocator.allocate.feasibility import FAULTS, Infeasible, fewest_trades, least_violation
-from stream_allocator.allocate.limits import violations
+from stream_allocator.allocate.limits import ROUNDING, total_violation, violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import SolverSettings
 from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
 from stream_allocator.allocate.solve import Solution, solve
 from stream_allocator.allocate.terms import objective
 
-__all__ = ["Restoration", "restore", "total_violation"]
+__all__ = ["Restoration", "restore"]
 
-# Violations smaller than this are rounding.
-ROUNDING = 1e-12
 # Limits broken by more than this are named.
 REPORTED = 1e-9
 # A number of trades is rounded down where it is this near, relatively.
@@ -33,9 +31,6 @@ WHOLE = 1e-9
 ENDLESS = 1 << 20
 # Halvings between a trade that is on time and one that is not.
 HALVINGS = 10
-
-# The limits on the trade itself: they are never broken.
-OF_THE_TRADE = ("turnover", "liquidity", "minimum_trade")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +53,6 @@ class Restoration:
     solution: Solution | None
     broken: tuple[str, ...]
     trades: int | None
-
-
-def total_violation(program: Program, weights: Array) -> float:
-    """Sum of the violations of all limits but the hard ones on the trade: turnover and liquidity."""
-    broken = violations(program, weights)
-    return sum(x for name, x in broken.items() if not name.startswith(OF_THE_TRADE) and x > ROUNDING)
 
 
 def restore(

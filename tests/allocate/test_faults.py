@@ -282,7 +282,7 @@ def test_what_is_no_fault_of_numbers_is_not_swallowed(error):
 def test_osqp_refusing_a_programme_is_a_fault_like_others():
     p = fine()
     with pytest.raises(RuntimeError, match="refused"):
-        solve_quadratic(p, -1e3, np.zeros(6), p.mean, SolverSettings())
+        solve_quadratic(p, np.nan, np.zeros(6), p.mean, SolverSettings())
 
 
 # -- the gates of the robust rung ------------------------------------------------------------------
