@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator.moments.factors import IDIOSYNCRATIC_FLOOR, factor_form
+from stream_allocator.regime.elementary import compiled
 
 FloatArray = NDArray[np.float64]
 
@@ -62,14 +63,7 @@ def likely_factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray
     noise = max((n - strength.sum()) / (n - k), IDIOSYNCRATIC_FLOOR)
     loadings *= np.sqrt(np.maximum(1.0 - noise / np.maximum(strength, noise), IDIOSYNCRATIC_FLOOR))
     rest = np.maximum(1.0 - np.einsum("ij,ij->i", loadings, loadings), noise)
-    for _ in range(STEPS):
-        scaled = loadings / rest[:, None]
-        among = np.eye(k) + loadings.T @ scaled
-        back = np.linalg.solve(among, scaled.T)
-        image = correlation @ back.T
-        second = np.linalg.inv(among) + back @ image
-        loadings = np.asarray(np.linalg.solve(second, image.T).T, np.float64)
-        rest = np.maximum(1.0 - np.einsum("ij,ij->i", loadings, image), IDIOSYNCRATIC_FLOOR)
+    climb(correlation, loadings, rest)
     explained = np.einsum("ij,ij->i", loadings, loadings)
     # steps that have not converged leave the diagonal a little off
     share = 1.0 / (explained + rest)
@@ -80,3 +74,21 @@ def likely_factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray
     strongest = np.abs(turned).argmax(axis=0)
     sign = np.where(turned[strongest, np.arange(k)] < 0.0, -1.0, 1.0)
     return np.ascontiguousarray(volatility[:, None] * turned * sign), rest * volatility**2
+
+
+@compiled
+def climb(correlation: FloatArray, loadings: FloatArray, rest: FloatArray) -> None:
+    """Ten steps of expectation-maximisation: see `likely_factor_form`; F and D are overwritten."""
+    n, k = loadings.shape
+    for _ in range(STEPS):
+        scaled = loadings / rest.reshape(n, 1)
+        among = np.eye(k) + np.dot(loadings.T, scaled)
+        inverse = np.linalg.inv(among)
+        back = np.dot(inverse, scaled.T)
+        image = np.dot(correlation, back.T)
+        loadings[:] = np.dot(image, np.linalg.inv(inverse + np.dot(back, image)))
+        for i in range(n):
+            own = 1.0
+            for j in range(k):
+                own -= loadings[i, j] * image[i, j]
+            rest[i] = max(own, IDIOSYNCRATIC_FLOOR)

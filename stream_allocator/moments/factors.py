@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 FloatArray = NDArray[np.float64]
 
 # Least share of an asset's variance that stays its own: the programme divides by it.
 IDIOSYNCRATIC_FLOOR = 1e-8
+# Up to this share of all components it is faster to compute these alone.
+FEW = 0.1
 
 
 def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, FloatArray]:
@@ -47,8 +50,13 @@ def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, Float
         raise ValueError("covariance must be finite with a non-negative diagonal")
     volatility = np.sqrt(variance)
     inverse = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=volatility > 0.0)
-    eigenvalues, vectors = np.linalg.eigh((sigma * inverse[:, None]) * inverse[None, :])
     kept = min(factors, len(sigma))
+    correlation = (sigma * inverse[:, None]) * inverse[None, :]
+    if kept <= FEW * len(sigma):
+        wanted = (len(sigma) - kept, len(sigma) - 1)
+        eigenvalues, vectors = eigh(correlation, subset_by_index=wanted, overwrite_a=True, check_finite=False)
+    else:
+        eigenvalues, vectors = np.linalg.eigh(correlation)
     leading, vectors = eigenvalues[::-1][:kept], vectors[:, ::-1][:, :kept]
     strongest = np.abs(vectors).argmax(axis=0)
     sign = np.where(vectors[strongest, np.arange(kept)] < 0.0, -1.0, 1.0)

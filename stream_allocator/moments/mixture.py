@@ -40,8 +40,10 @@ FARTHEST = 1e100
 WINSOR = 5.0
 # The same where weights are learnt: a wrong price must not make everything look volatile for months.
 WINSOR_LEARNING = 8.0
-# One expert's inverse factor is renewed every third bar, in turn.
-RENEW_EVERY = 3
+# One expert's inverse factor is renewed every third bar, in turn; of many assets every sixth.
+RENEW_EVERY, RENEW_MANY = 3, 6
+# Up to this many assets the covariance is of factors renewed when it is asked for.
+FRESH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class CovarianceMixture:
     The weights learn from the experts' inverse factors W_k, in units of their volatilities.  One expert's is
     renewed every third bar, in turn: correlations with half-lives of 63 bars and more barely move in twelve.
     Volatilities are always fresh.  `deviation` makes do with these factors too; `matrix` factorises all.
+    Above 256 assets one is renewed every sixth bar, and `matrix` makes do as well.
 
     References
     ----------
@@ -154,8 +157,9 @@ class CovarianceMixture:
             return
         self._absorb(values, seen, moved, own, missing)
         self._forecasts.update(values, seen)
-        if self._bars % RENEW_EVERY == 0:
-            k = self._bars // RENEW_EVERY % len(EXPERTS)
+        every = RENEW_EVERY if self.n <= FRESH else RENEW_MANY
+        if self._bars % every == 0:
+            k = self._bars // every % len(EXPERTS)
             self._factorise(k, self._whiteners[k])
         self._bars += 1
         self._mixed = self._matrix = None
@@ -261,11 +265,13 @@ class CovarianceMixture:
         return self._matrix.copy()
 
     def _fresh(self) -> FloatArray:
-        """Sigma with all correlations as of now."""
+        """Sigma, with all correlations as of now where that can be afforded."""
         unit, ratios = self._units()
-        whiteners = np.zeros_like(self._whiteners)
-        for k in np.flatnonzero(self._weights.p):
-            self._factorise(int(k), whiteners[k])
+        whiteners = self._whiteners
+        if self.n <= FRESH:
+            whiteners = np.zeros_like(whiteners)
+            for k in np.flatnonzero(self._weights.p):
+                self._factorise(int(k), whiteners[k])
         root = np.zeros((self.n, self.n))
         mix(whiteners, self._weights.p, ratios, root)
         invert(root)

@@ -22,6 +22,21 @@ def keep(x: FloatArray, farthest: float, ring: FloatArray, row: int) -> None:
         ring[row, i] = x[i] if abs(x[i]) < farthest else math.nan
 
 
+@in_place
+def average(ring: FloatArray, bars: int, omega: FloatArray, mean: FloatArray, share: FloatArray) -> None:
+    """Weighted mean of what was seen, and its share of the weight, at most 1, asset by asset."""
+    mean[:], share[:] = 0.0, 0.0
+    for a in range(omega.size):
+        row, weight = ring[(bars - 1 - a) % ring.shape[0]], omega[a]
+        for i in range(mean.size):
+            seen = row[i] == row[i]  # not NaN
+            mean[i] += weight * row[i] if seen else 0.0
+            share[i] += weight if seen else 0.0
+    for i in range(mean.size):
+        mean[i] = mean[i] / share[i] if share[i] > 0.0 else math.nan
+        share[i] = min(share[i], 1.0)
+
+
 class SegmentWindow:
     """The last returns, to be weighted by the survivor weights of a run-length posterior.
 
@@ -72,33 +87,31 @@ class SegmentWindow:
 
     def coverage(self, survivor_weights: ArrayLike) -> FloatArray:
         """Share of the weight whose returns were seen, of shape (n,), in [0, 1]."""
-        rows, omega = self._weighted(survivor_weights)
-        share: FloatArray = np.minimum(omega @ np.isfinite(rows), 1.0)
-        return share
+        return self._average(survivor_weights)[1]
 
     def mean(self, survivor_weights: ArrayLike) -> FloatArray:
         """sum_a omega_a x_a over what was seen, of shape (n,); NaN where nothing was."""
-        rows, omega = self._weighted(survivor_weights)
-        share = omega @ np.isfinite(rows)
-        total = omega @ np.where(np.isfinite(rows), rows, 0.0)
-        mean: FloatArray = np.divide(total, share, out=np.full(self.n, np.nan), where=share > 0.0)
-        return mean
+        return self._average(survivor_weights)[0]
+
+    def _average(self, survivor_weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        mean, share = np.empty(self.n), np.empty(self.n)
+        average(self._ring, self._bars, self._shares(survivor_weights), mean, share)
+        return mean, share
 
     def effective_sample_size(self, survivor_weights: ArrayLike) -> float:
         """1 / sum_a omega_a^2 over the bars there are; 0 before the first."""
-        omega = self._weighted(survivor_weights)[1]
+        omega = self._shares(survivor_weights)
         squares = float(omega @ omega)
         return 1.0 / squares if squares > 0.0 else 0.0
 
-    def _weighted(self, survivor_weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """The bars that have a weight, newest first, and their weights, summing to one if any is positive."""
+    def _shares(self, survivor_weights: ArrayLike) -> FloatArray:
+        """The weights of the bars that there are, newest first, summing to one if any is positive."""
         omega = np.asarray(survivor_weights, np.float64)
         if omega.ndim != 1 or not np.isfinite(omega).all() or (omega < 0.0).any():
             raise ValueError("survivor_weights must be a vector, finite and not negative")
-        used = min(len(self), omega.size)
-        omega = omega[:used]
+        omega = omega[: len(self)]
         mass = omega.sum()
-        return self.latest()[:used], omega / mass if mass > 0.0 else omega
+        return omega / mass if mass > 0.0 else omega.copy()
 
     def state(self) -> State:
         """The window as arrays; `from_state` continues from it with identical bits."""

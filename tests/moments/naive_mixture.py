@@ -9,8 +9,9 @@ K = len(EXPERTS)
 
 
 class NaiveMixture:
-    def __init__(self, n):
+    def __init__(self, n, many=False):
         self.n = n
+        self.many = many  # correlations are renewed every sixth bar and never afresh
         self.history = [[] for _ in range(n)]  # winsorised squares of each asset
         self.level = []  # mean of x^2 / E125, oldest first
         self.products = [np.zeros((n, n)) for _ in EXPERTS]
@@ -40,7 +41,8 @@ class NaiveMixture:
                 self.products[k] = 0.5 ** (1 / half_life) * self.products[k] + product
         self.take_squares(x, seen)
         for k in range(K):
-            if self.bars % (3 * K) == 3 * k:
+            every = 6 if self.many else 3
+            if self.bars % (every * K) == every * k:
                 self.correlations[k] = self.correlation_of(k)
         self.bars += 1
 
@@ -130,7 +132,7 @@ class NaiveMixture:
         return np.sqrt(holdings @ covariance @ holdings)
 
     def matrix(self):
-        return self.mixed([self.correlation_of(k) for k in range(K)])
+        return self.mixed(self.correlations if self.many else [self.correlation_of(k) for k in range(K)])
 
     def mixed(self, correlations):
         variance = self.volatilities()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from naive_mixture import NaiveMixture
 
+from stream_allocator.moments import mixture
 from stream_allocator.moments.mixture import CovarianceMixture
 
 RETURN = st.one_of(
@@ -104,6 +105,12 @@ def halted():
 )
 def test_estimate_is_that_of_the_definition(rows):
     agree(rows, CovarianceMixture(rows.shape[1]), NaiveMixture(rows.shape[1]))
+
+
+@pytest.mark.parametrize("rows", [market(84, 4), holes(market(84, 4), 0.3)], ids=["complete", "holes"])
+def test_estimate_of_many_assets_makes_do_with_older_factors(rows, monkeypatch):
+    monkeypatch.setattr(mixture, "FRESH", 3)
+    agree(rows, CovarianceMixture(4), NaiveMixture(4, many=True))
 
 
 def agree(rows, found, naive):
