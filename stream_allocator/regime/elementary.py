@@ -86,10 +86,16 @@ Q4, Q5, Q6, Q7 = 0.3205985339254348, 0.26233440178471733, 0.22091186611768149, 0
 
 
 @inlined
+def mantissa(x: float) -> float:
+    """m of log2 for a positive normal x, without branches."""
+    shifted = bits_of(x) + np.int64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
+    return float_of((shifted & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
+
+
+@inlined
 def mantissa_ratio(x: float) -> float:
     """s of log2 for a positive normal x, without branches."""
-    shifted = bits_of(x) + np.int64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
-    m = float_of((shifted & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
+    m = mantissa(x)
     return (m - 1.0) / (m + 1.0)
 
 

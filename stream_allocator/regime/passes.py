@@ -19,6 +19,7 @@ from stream_allocator.regime.elementary import (
     fma,
     in_place,
     log2_of,
+    mantissa,
     mantissa_ratio,
 )
 from stream_allocator.regime.likelihood import GAIN, HALF, NORMALISER, PRECISION, SHAPE
@@ -109,9 +110,11 @@ def absorb_weighted(
         scratch[STRENGTH_EXPONENT, i] = rate * tables[PRECISION, c]
     for i in range(width):
         variance, strength = scratch[STRENGTH_EXPONENT, i], runs[j, STRENGTH, begin + i]
-        scratch[RATIO, i] = mantissa_ratio(variance)
+        a, b = mantissa(variance), mantissa(strength)
+        both = 1.0 / ((a + 1.0) * (b + 1.0))  # one division for two ratios
+        scratch[RATIO, i] = (a - 1.0) * (b + 1.0) * both
         scratch[EXPONENT, i] = binary_exponent(variance)
-        scratch[STRENGTH_RATIO, i] = mantissa_ratio(strength)
+        scratch[STRENGTH_RATIO, i] = (b - 1.0) * (a + 1.0) * both
         scratch[STRENGTH_EXPONENT, i] = binary_exponent(strength)
 
 
