@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint chart compose benchmark image kafka lock clean
+.PHONY: help setup test demo lint chart compose benchmark stream-peers image kafka lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -38,7 +38,16 @@ compose:  ## validate docker-compose.yml
 
 benchmark: $(READY)  ## one benchmark beside its peers: make benchmark NAME=bocpd ARGS=--quick
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/benchmark.txt
+	$(if $(filter stream,$(NAME)),$(MAKE) stream-peers)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+stream-peers: build/peers/.ready  ## Quix Streams and Faust for make benchmark NAME=stream, in build/peers
+
+# Quix Streams pins other versions of the Kafka client than the package, so its environment is one of its own.
+build/peers/.ready: requirements/stream-peers.txt
+	rm -rf build/peers && $(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 image:  ## the service's container image
 	docker build -t stream-allocator:0.1.0 .
@@ -56,6 +65,8 @@ lock:  ## renew requirements/*.txt
 	    --no-header --no-strip-extras --quiet --output-file requirements/dev.txt
 	build/uv/bin/uv pip compile pyproject.toml --extra dev --extra benchmark --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-strip-extras --quiet --output-file requirements/benchmark.txt
+	build/uv/bin/uv pip compile requirements/stream-peers.in --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-strip-extras --quiet --output-file requirements/stream-peers.txt
 
 clean:  ## everything that can be made again
 	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

@@ -1,0 +1,1 @@
+"""The same work in other stream processors; each runs in build/peers as a process of its own."""
