@@ -15,12 +15,13 @@ import worlds
 import yaml
 from absence import skip_unless_ci
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from benchmarks.brokers import BrokerUnavailable, LocalKafka
 from stream_allocator.archive import Log, read_topics
 from stream_allocator.codec import Codec
 from stream_allocator.events import Input
-from stream_allocator.stream.clients import consumer_settings, producer_settings
+from stream_allocator.stream.clients import admin_client, consumer_settings, producer_settings
 from stream_allocator.stream.record import INPUTS, OUTPUTS, Record
 from stream_allocator.stream.topics import create
 from stream_allocator.topology import Topology, load_topology
@@ -75,7 +76,23 @@ def make_topology(
     path.write_text(yaml.safe_dump(data))
     topology = load_topology(path)
     create(topology)
+    if topology.worker.group_protocol == "consumer":
+        _set_group_times(topology)
     return path, topology
+
+
+def _set_group_times(topology: Topology) -> None:
+    """In the new protocol the time-outs are the broker's: give the group those of the topology."""
+    session = round(topology.worker.session_timeout_seconds * 1000)
+    times = {"session.timeout": session, "heartbeat.interval": max(200, session // 5)}
+    entries = [
+        ConfigEntry(f"consumer.{key}.ms", str(value), incremental_operation=AlterConfigOpType.SET)
+        for key, value in times.items()
+    ]
+    group = topology.worker.group
+    resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=entries)
+    with admin_client(topology) as admin:
+        admin.incremental_alter_configs([resource])[resource].result(10)
 
 
 @contextmanager

@@ -43,8 +43,10 @@ def check(topology):
     assert result.identical, result.text()
 
 
-def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path):
-    path, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker=PROMPT)
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path, protocol):
+    worker = {**PROMPT, "group_protocol": protocol}
+    path, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker=worker)
     feeder, regimes, dice = Feeder(topology), Outputs(topology, "regimes"), random.Random(7)
     ticks = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(BARS, shift=200))]
     with WorkerProcess(path, None) as first, WorkerProcess(path, None) as second:
