@@ -60,7 +60,7 @@ CAN = {
         "transact": {"-any"},
     },
     "operator": {"read": {*COMPARED, "dead_letters"}, "write": {"control"}, "inspect": EVERY},
-    "reader": {"read": {*INPUTS, *COMPARED}},
+    "reader": {"read": {*INPUTS, *COMPARED, "dead_letters"}},
     "verifier": {"read": DECISIONS},
     "provisioner": {"inspect": EVERY, "create": EVERY},
     "nobody": {},
