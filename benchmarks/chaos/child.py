@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -97,6 +98,9 @@ def _run(target: Callable[[], int], log: Path) -> None:
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.close(file)
+        sys.stdout, sys.stderr = (
+            io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), line_buffering=True) for fd in (1, 2)
+        )
         code = target()
     except BaseException:
         traceback.print_exc()

@@ -6,7 +6,7 @@ import gc
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ PATIENCE = 10.0
 RANDOM_SECONDS = (0.05, 2.0)
 #: Past the session's and the transaction's time-outs, which are 1.5 and 2 s and looked at each half second.
 ASLEEP_SECONDS = (4.0, 5.5)
-AWAKE_SECONDS = 4.0
+AWAKE_SECONDS, DEAF_SECONDS = 2.0, 8.0  # a sleeper that woke is killed: once heard of, or not
 STRETCHES = 4  # of so many one speaks the new protocol
 #: Share of workers that are static members. Under the new protocol a killed one keeps its name until its
 #: session ends, and its successor knocks until then.
@@ -286,10 +286,10 @@ class _Campaign:
                 sleeper.awake = now
             return
         if code is None:
-            if now > sleeper.awake + AWAKE_SECONDS:
-                code = sleeper.child.kill()
-            else:
+            told = sleeper.child.pid in _next(self._folder)
+            if now < sleeper.awake + (AWAKE_SECONDS if told else DEAF_SECONDS):
                 return
+            code = sleeper.child.kill()
         self._sleepers.remove(sleeper)
         sleeper.place.held = self._quiet = False
         self._plan.over(f"sleep {sleeper.kind}")
@@ -300,7 +300,9 @@ class _Campaign:
             self._progress.ends["woke and refused to go on"] += 1
         else:
             self._progress.failures.append(f"sleeper {sleeper.child.pid} ended with status {code}")
-        self._progress.zombies_published = sum(_published(self._folder / "slept.jsonl"))
+        told = _next(self._folder).values()
+        self._progress.zombies_told = len(told)
+        self._progress.zombies_published = sum(window == "committed" for window in told)
         self._keep()
 
     # -- the end ---------------------------------------------------------------------------------
@@ -370,11 +372,11 @@ class _Campaign:
             )
 
 
-def _published(notes: Path) -> Iterator[bool]:
-    """For each sleeper whether the next thing that it did was to commit the batch it fell asleep in."""
-    if notes.exists():
-        for line in notes.read_text().splitlines():
-            yield json.loads(line).get("next") == "committed"
+def _next(folder: Path) -> dict[int, str]:
+    """What sleepers passed next once awake: process id -> window. Not all can tell; some refuse to go on."""
+    notes = folder / "slept.jsonl"
+    told = map(json.loads, notes.read_text().splitlines() if notes.exists() else ())
+    return {note["pid"]: note["next"] for note in told if "next" in note}
 
 
 def _outcome(progress: Progress, verdict: Verdict, folder: Path) -> Outcome:
@@ -386,6 +388,7 @@ def _outcome(progress: Progress, verdict: Verdict, folder: Path) -> Outcome:
         kinds,
     )
     ends = [*progress.ends.items(), ("feeder killed and started again", progress.feeder_kills)]
+    ends.append(("sleepers heard of once awake", progress.zombies_told))
     ends.append(("sleepers that published once awake", progress.zombies_published))
     show("beside them", ("what", "count"), [list(row) for row in ends])
     verdict.show("the log of the kill campaign, against an uninterrupted run of it")

@@ -99,6 +99,8 @@ class Progress:
     seconds : float
         That the campaign has taken.
     feeder_kills : int
+    zombies_told : int
+        Sleepers that told what they did once they woke.
     zombies_published : int
         Sleepers that committed, after they woke, the batch in which they fell asleep.
     failures : list of str
@@ -112,6 +114,7 @@ class Progress:
     ends: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     feeder_kills: int = 0
+    zombies_told: int = 0
     zombies_published: int = 0
     failures: list[str] = field(default_factory=list)
 

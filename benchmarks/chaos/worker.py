@@ -87,15 +87,16 @@ class Striker:
         self._now()
 
     def _now(self) -> None:
+        before = now = time.monotonic()
         os.kill(os.getpid(), self._strike.signal)
-        before = time.monotonic()
-        while self._strike.signal == signal.SIGKILL or time.monotonic() - before < JUMP_SECONDS:
-            # the signal is on its way, and is to find us here; once woken, we see the clock jump
-            before = time.monotonic()
+        while self._strike.signal == signal.SIGKILL or (now := time.monotonic()) - before < JUMP_SECONDS:
+            before = (
+                now  # the signal is on its way, and is to find us here; the clock jumps once we are woken
+            )
             time.sleep(0.01)
         # (with a delay it may have fallen asleep anywhere, even after the commit)
         self._woken = self._strike.window not in ("restoring", "committed") and not self._strike.delay
-        self._note(slept=round(time.monotonic() - before, 3))
+        self._note(slept=round(now - before, 3))
 
     def _note(self, **what: object) -> None:
         line = json.dumps({"pid": os.getpid(), "window": self._strike.window, **what})
