@@ -27,7 +27,10 @@ def _common(topology: Topology) -> dict[str, Any]:
     return {
         "bootstrap.servers": topology.bootstrap_servers,
         "client.id": "stream-allocator",
-        "reconnect.backoff.ms": 500,  # an absent broker fills the log slowly
+        # the first also delays the first connection to every coordinator; the second keeps the log of an
+        # absent broker short
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 1000,
         **topology.security.client_settings(),
     }
 
