@@ -361,21 +361,25 @@ def load_model(model: type[Model], path: str | Path) -> Model:
         data: Any = yaml.load(path.read_text("utf-8"), Loader=_SafeLoader)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
+    except yaml.YAMLError as error:  # its text would show the line, whatever is in it
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        raise ConfigurationError(f"{path}{where}: not YAML: {problem or 'it cannot be parsed'}") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{path}: must be a mapping of keys to values, got {type(data).__name__}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigurationError(_lines(path, error)) from error
+        raise ConfigurationError(_lines(path, error)) from None  # its text would show every value
 
 
 def _lines(path: Path, error: ValidationError) -> str:
     lines = []
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"]) or "(whole file)"
-        given = "" if isinstance(e["input"], dict) else f" (got {e['input']!r})"
+        # a password where none belongs is not shown
+        secret = e["type"] == "extra_forbidden" or e["loc"][:1] == ("security",)
+        given = "" if secret or isinstance(e["input"], dict) else f" (got {e['input']!r})"
         lines.append(f"{path}: {key}: {e['msg'].removeprefix('Value error, ')}{given}")
     return "\n".join(lines)
 

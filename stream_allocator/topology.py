@@ -133,6 +133,8 @@ class Security(Section):
         oauth = self.protocol.startswith("SASL") and self.mechanism == "OAUTHBEARER"
         if oauth and self.token_endpoint is None:
             raise ValueError("mechanism OAUTHBEARER needs token_endpoint")
+        if "@" in (self.token_endpoint or "").partition("://")[2].partition("/")[0]:
+            raise ValueError("token_endpoint must not hold a user name or password: it appears in errors")
         return self
 
     def client_settings(self) -> dict[str, str]:
