@@ -98,12 +98,6 @@ class SegmentWindow:
         average(self._ring, self._bars, self._shares(survivor_weights), mean, share)
         return mean, share
 
-    def effective_sample_size(self, survivor_weights: ArrayLike) -> float:
-        """1 / sum_a omega_a^2 over the bars there are; 0 before the first."""
-        omega = self._shares(survivor_weights)
-        squares = float(omega @ omega)
-        return 1.0 / squares if squares > 0.0 else 0.0
-
     def _shares(self, survivor_weights: ArrayLike) -> FloatArray:
         """The weights of the bars that there are, newest first, summing to one if any is positive."""
         omega = np.asarray(survivor_weights, np.float64)

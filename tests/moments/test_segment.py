@@ -54,7 +54,6 @@ def test_equal_weights_give_the_sample_moments():
     window = filled(rows, 64)
     weights = np.full(50, 1 / 50)
     np.testing.assert_allclose(window.mean(weights), rows.mean(axis=0))
-    assert window.effective_sample_size(weights) == pytest.approx(50.0)
     np.testing.assert_allclose(window.coverage(weights), 1.0)
 
 
@@ -65,14 +64,12 @@ def test_weights_belong_to_the_newest_first_and_count_only_bars_there_are():
     assert window.mean([1.0, 0.0])[0] == 4.0
     assert window.mean([0.0, 0.0, 1.0])[0] == 2.0
     assert window.mean([0.25, 0.25, 0.0, 9.0])[0] == 3.5
-    assert window.effective_sample_size([0.5, 0.5, 0.0, 9.0]) == pytest.approx(2.0)
 
 
 def test_an_empty_window_knows_nothing():
     window = SegmentWindow(2, 5)
     assert np.isnan(window.mean(np.ones(5))).all()
     assert window.coverage(np.ones(5)).tolist() == [0.0, 0.0]
-    assert window.effective_sample_size(np.ones(5)) == 0.0
     assert len(window) == 0
 
 
