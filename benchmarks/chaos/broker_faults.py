@@ -69,7 +69,7 @@ class Size:
     warm_bars: int
 
 
-LONG = Size(faults=100, kinds=[*KINDS], round_faults=25, rate=6.0, widths=WIDTHS, partitions=4, warm_bars=30)
+LONG = Size(faults=100, kinds=[*KINDS], round_faults=20, rate=6.0, widths=WIDTHS, partitions=4, warm_bars=30)
 QUICK = Size(
     faults=4,
     kinds=["transaction coordinator killed", "answers lost", "leaders moved", "disk full"],

@@ -19,7 +19,7 @@ from benchmarks.chaos.world import Feeder, World
 
 __all__ = ["Service", "resident_mb"]
 
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 300.0
 BEAT_SECONDS = 0.1
 REGIMES = OUTPUT_ROLES.index("regimes")
 WORDS = {
