@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.chaos import broker_faults, kills
+from benchmarks.chaos import back_pressure, broker_faults, kills
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.plan import LONG, QUICK, Progress
 from benchmarks.harness import last_line
@@ -70,9 +70,16 @@ def broker_stage(chosen: argparse.Namespace, folder: Path, note: Callable[[str],
     return broker_faults.run(size, chosen.seed, folder, note)
 
 
+def flow_stage(chosen: argparse.Namespace, folder: Path, note: Callable[[str], None]) -> Outcome:
+    """More input waits than fits, and the broker is slow or away: memory stays where it is."""
+    size = back_pressure.QUICK if chosen.quick else back_pressure.LONG
+    return back_pressure.run(size, chosen.seed, folder, note)
+
+
 STAGES: dict[str, Callable[[argparse.Namespace, Path, Callable[[str], None]], Outcome]] = {
     "kills": kill_stage,
     "brokers": broker_stage,
+    "flow": flow_stage,
 }
 
 

@@ -31,13 +31,19 @@ from stream_allocator.stream.clients import consumer_settings, producer_settings
 from stream_allocator.stream.topics import create
 from stream_allocator.topology import Topology
 
-__all__ = ["LONG", "QUICK", "Happened", "Round", "Size", "one_round", "run"]
+__all__ = ["LONG", "QUICK", "Happened", "Round", "Size", "one_round", "prepare", "run"]
 
 DISK_MEGABYTES = 512
 #: A static member and a dynamic one.
 INSTANCES = ("static", None)
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 4.0
 REQUEST_SECONDS = 30.0
+#: Of the workers' group, round by round. A member of the new protocol is dropped by the broker's clock.
+PROTOCOLS = ("classic", "consumer")
+CLUSTER = {
+    "group.consumer.session.timeout.ms": str(round(1000 * SESSION_SECONDS)),
+    "group.consumer.heartbeat.interval.ms": "500",
+}
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ class Round:
     Attributes
     ----------
     seed : int
+    protocol : str
+        Of the workers' group.
     faults : list of Happened
     verdict : Verdict
     bars : int
@@ -124,6 +132,7 @@ class Round:
     """
 
     seed: int
+    protocol: str
     faults: list[Happened]
     verdict: Verdict
     bars: int
@@ -141,6 +150,7 @@ def one_round(
     size: Size,
     kinds: Sequence[str],
     seed: int,
+    protocol: str = PROTOCOLS[0],
     note: Callable[[str], None] = print,
 ) -> Round:
     """Let faults happen, one after the other, to a cluster on which nothing else goes on; then judge.
@@ -155,6 +165,8 @@ def one_round(
     kinds : sequence of str
         The faults in their order, keys of ``KINDS``.
     seed : int
+    protocol : str
+        Of the workers' group.
     note : callable
         Told of every fault.
 
@@ -175,10 +187,11 @@ def one_round(
         worker={
             "session_timeout_seconds": SESSION_SECONDS,
             "transaction_timeout_seconds": TRANSACTION_SECONDS,
+            "group_protocol": protocol,
         },
     )
     direct = world.topology.model_copy(update={"bootstrap_servers": cluster.direct_servers})
-    if Child(partial(_prepare, direct), folder / "topics.log").wait(90) != 0:
+    if Child(partial(prepare, direct), folder / "topics.log").wait(90) != 0:
         raise RuntimeError(f"the topics could not be created; see {folder / 'topics.log'}")
     group = world.topology.worker.group
     stage = Stage(
@@ -203,12 +216,12 @@ def one_round(
         raise
     verdict = verdict_of(direct, folder / "seen.notes", _data(cluster), processes=2)
     return Round(
-        seed, happened, verdict, service.bars, time.monotonic() - started,
-        **service.counts(), resident_mb=service.resident_mb,
+        seed, protocol, happened, verdict, service.bars, time.monotonic() - started,
+        **service.counts(), resident_mb=service.most_mb(),
     )  # fmt: skip
 
 
-def _prepare(topology: Topology) -> int:
+def prepare(topology: Topology) -> int:
     """Make the topics, and have the cluster make its own for offsets and transactions."""
     create(topology)
     deadline = time.monotonic() + 2 * REQUEST_SECONDS
@@ -252,8 +265,9 @@ def run(size: Size, seed: int, folder: Path, note: Callable[[str], None]) -> Out
         if not found.exists():
             shutil.rmtree(place, ignore_errors=True)
             disk = DISK_MEGABYTES if "disk full" in kinds else None
-            with LocalCluster(place / "cluster", disk_megabytes=disk) as cluster:
-                done = one_round(place, cluster, size, kinds, seed + number, note)
+            protocol = PROTOCOLS[number % len(PROTOCOLS)]
+            with LocalCluster(place / "cluster", settings=CLUSTER, disk_megabytes=disk) as cluster:
+                done = one_round(place, cluster, size, kinds, seed + number, protocol, note)
             draft = found.with_suffix(".draft")
             draft.write_text(json.dumps(asdict(done)))
             draft.rename(found)
@@ -291,12 +305,13 @@ def _outcome(rounds: Sequence[Round]) -> Outcome:
         ("fault", "count", "lasted, median", "recovery, median", "recovery, worst"),
         rows,
     )
+    names = ("group", "faults", "bars", "seconds", "sessions lost", "restores", "kept", "aborts", "MB")
     show(
         "Rounds: what the two workers went through",
-        ("round", "seed", "faults", "bars", "seconds", "sessions lost", "restores", "kept", "aborts", "MB"),
+        ("round", "seed", *names),
         [
-            (i + 1, r.seed, len(r.faults), r.bars, r.seconds, r.sessions_lost, r.restores, r.kept, r.aborts,
-             r.resident_mb) for i, r in enumerate(rounds)
+            (i + 1, r.seed, r.protocol, len(r.faults), r.bars, r.seconds, r.sessions_lost, r.restores,
+             r.kept, r.aborts, r.resident_mb) for i, r in enumerate(rounds)
         ],
     )  # fmt: skip
     verdict = sum((done.verdict for done in rounds), Verdict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import signal
@@ -45,12 +46,20 @@ class Service:
         Of each worker: a static member's name, or None for a dynamic one.
     rate : float
         Bars a second that every universe is fed, whatever happens.
+    most : float
+        Bars that every universe is fed altogether.
     """
 
     def __init__(
-        self, folder: Path, world: World, direct: World, instances: Sequence[str | None], rate: float
+        self,
+        folder: Path,
+        world: World,
+        direct: World,
+        instances: Sequence[str | None],
+        rate: float,
+        most: float = math.inf,
     ) -> None:
-        self._rate = rate
+        self._rate, self.most = rate, most
         self._notes = folder / "seen.notes"
         self._log = folder / "workers.log"
         self._universes = np.bincount(
@@ -61,8 +70,9 @@ class Service:
         self.reader = Reader(world.topology, self._notes)
         self.feeder = Feeder(direct, folder)
         self.feeder.start()
-        self.resident_mb = 0.0
         self.bars = 0
+        #: Time (monotonic) and megabytes of the worker that has most.
+        self.resident: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
         self._ended = threading.Event()
         self._pulse = threading.Thread(target=self._pace, daemon=True)
         self._pulse.start()
@@ -71,9 +81,14 @@ class Service:
         """Feed at a steady rate, whatever happens; watch over the processes."""
         begun = time.monotonic()
         while not self._ended.wait(BEAT_SECONDS):
-            self.bars = int(self._rate * (time.monotonic() - begun))
+            now = time.monotonic()
+            self.bars = int(min(self._rate * (now - begun), self.most))
             self.feeder.feed(self.bars)
-            self.resident_mb = max([self.resident_mb, *(resident_mb(w.pid) for w in self.workers)])
+            self.resident.append((now, max(resident_mb(w.pid) for w in self.workers)))
+
+    def most_mb(self, since: float = 0.0) -> float:
+        """Most memory that a worker has had since then."""
+        return max(mb for then, mb in self.resident if then >= since or since == 0.0)
 
     def check(self) -> None:
         """Raise `RuntimeError` when a process has ended that should not."""
@@ -103,17 +118,17 @@ class Service:
                 )
             time.sleep(0.05)
 
-    def end(self) -> None:
+    def end(self, timeout: float = PATIENCE_SECONDS) -> None:
         """Let everything come to its end: feeder, then workers, then reader."""
         self._ended.set()
         self._pulse.join()
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + timeout
         while self.feeder.fed < self.bars:
             self.check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the feeder is at bar {self.feeder.fed} of {self.bars}")
             time.sleep(0.05)
-        self.wait_until_decided(self.bars)
+        self.wait_until_decided(self.bars, timeout)
         self.feeder.kill()
         for worker in self.workers:
             worker.send(signal.SIGTERM)

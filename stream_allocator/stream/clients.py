@@ -66,6 +66,8 @@ def admin_client(topology: Topology) -> Iterator[AdminClient]:
         yield admin
     except KafkaException as failure:
         raise BusError(f"{topology.bootstrap_servers}: {failure.args[0]}") from failure
+    except TimeoutError as failure:  # of a future: a group's coordinator may be long in coming
+        raise BrokerAway(f"{topology.bootstrap_servers} has not answered in time") from failure
 
 
 def producer_settings(topology: Topology, transactional_id: str | None = None) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from confluent_kafka.admin import (
     NewPartitions,
 )
 
+from stream_allocator.errors import BrokerAway
 from stream_allocator.stream.checks import check
+from stream_allocator.stream.clients import admin_client
 from stream_allocator.stream.topics import create, topic_settings
 
 pytestmark = pytest.mark.kafka
@@ -144,3 +146,9 @@ def test_a_broker_that_refuses_the_transaction_time_out_ends_the_worker_with_a_c
         assert process.wait() == 3
         assert "the broker refuses the worker" in process.text()
         assert "transaction timeout" in process.text().lower()
+
+
+def test_an_answer_that_does_not_come_in_time_is_a_broker_that_is_away(topology):
+    # as on a fresh cluster, whose first group waits until the topic of offsets is there
+    with pytest.raises(BrokerAway, match="has not answered in time"), admin_client(topology):
+        raise TimeoutError

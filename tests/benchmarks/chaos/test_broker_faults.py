@@ -27,7 +27,7 @@ def test_a_seed_is_a_schedule():
 
 def test_what_a_round_found_is_read_back(tmp_path):
     found = Round(
-        7, [Happened("disk full", "node 2", 4.0, 1.0, 2.5)], Verdict(lost=1, findings=("a", "b")),
+        7, "consumer", [Happened("disk full", "node 2", 4.0, 1.0, 2.5)], Verdict(lost=1, findings=("a", "b")),
         300, 60.5, 1, 2, 3, 4, 210.0,
     )  # fmt: skip
     (tmp_path / "found.json").write_text(json.dumps(asdict(found)))
