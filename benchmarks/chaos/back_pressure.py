@@ -18,6 +18,7 @@ from benchmarks.chaos.child import Child
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.service import Service
 from benchmarks.chaos.verdict import verdict_of
+from benchmarks.chaos.warm import warm
 from benchmarks.chaos.world import make_world
 from benchmarks.harness import show
 
@@ -75,6 +76,7 @@ def run(size: Size, seed: int, folder: Path, note: Callable[[str], None]) -> Out
             partitions=1,
             worker={"snapshot_bars": 2000, "session_timeout_seconds": 6, "transaction_timeout_seconds": 6},
         )
+        warm(world)
         direct = world.topology.model_copy(update={"bootstrap_servers": broker.direct_servers})
         if Child(lambda: prepare(direct), folder / "topics.log").wait(90) != 0:
             raise RuntimeError(f"the topics could not be created; see {folder / 'topics.log'}")
@@ -105,8 +107,9 @@ def run(size: Size, seed: int, folder: Path, note: Callable[[str], None]) -> Out
             measured(f"broker slow, {SLOW_BYTES / 1000:g} kB/s a connection", begun)
             begun = time.monotonic()
             broker.proxy.passing()
-            service.end(LONGEST_SECONDS)
-            measured("all caught up", begun)
+            service.wait_until_decided(size.bars, LONGEST_SECONDS)
+            measured("until all caught up", begun)
+            service.end()
         except BaseException:
             service.kill()
             raise

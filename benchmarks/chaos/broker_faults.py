@@ -25,6 +25,7 @@ from benchmarks.chaos.faults import KINDS, Stage, schedule
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.service import Service
 from benchmarks.chaos.verdict import Verdict, verdict_of
+from benchmarks.chaos.warm import warm
 from benchmarks.chaos.world import WIDTHS, make_world
 from benchmarks.harness import show
 from stream_allocator.stream.clients import consumer_settings, producer_settings
@@ -190,6 +191,7 @@ def one_round(
             "group_protocol": protocol,
         },
     )
+    warm(world)
     direct = world.topology.model_copy(update={"bootstrap_servers": cluster.direct_servers})
     if Child(partial(prepare, direct), folder / "topics.log").wait(90) != 0:
         raise RuntimeError(f"the topics could not be created; see {folder / 'topics.log'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 import time
@@ -17,12 +16,10 @@ from benchmarks.chaos.outcome import Outcome, caught_up
 from benchmarks.chaos.plan import KINDS, RANDOM, Plan, Progress, strike_of
 from benchmarks.chaos.reader import Reader
 from benchmarks.chaos.verdict import Verdict, verdict_of
+from benchmarks.chaos.warm import warm
 from benchmarks.chaos.worker import REFUSED, start_worker
-from benchmarks.chaos.world import Feed, Feeder, World, make_world
+from benchmarks.chaos.world import Feeder, World, make_world
 from benchmarks.harness import show
-from stream_allocator.codec import Codec
-from stream_allocator.stream.record import Record
-from stream_allocator.stream.shard import Shard
 from stream_allocator.stream.topics import create
 
 __all__ = ["run"]
@@ -100,7 +97,7 @@ def run(progress: Progress, folder: Path, note: Callable[[str], None]) -> Outcom
             worker={"snapshot_bars": size.snapshot_bars},
         )
         made = Child(partial(_create, world), folder / "topics.log")
-        _warm(world)
+        warm(world)
         if made.wait(60) != 0:
             raise RuntimeError(f"the topics could not be created; see {folder / 'topics.log'}")
         with _Campaign(progress, world, folder, note) as campaign:
@@ -114,22 +111,6 @@ def run(progress: Progress, folder: Path, note: Callable[[str], None]) -> Outcom
 def _create(world: World) -> int:
     create(world.topology)
     return 0
-
-
-def _warm(world: World) -> None:
-    """Compile and load all that a worker runs, so that the children need not."""
-    topology, codec, feed = world.topology, Codec(), Feed(world)
-    shard = Shard(topology, 0)
-    for bar in range(70):
-        for universe in (0, 1):
-            for role, event in feed.bar(universe, bar):
-                value, headers = (event, []) if isinstance(event, bytes) else codec.frame(event)
-                key = topology.universes[universe].name.encode()
-                shard.apply(Record(role, 0, bar, key, value, tuple(headers)))
-    snapshots = [s.event for s in shard.snapshots()]
-    Shard(topology, 0).load(snapshots)  # type: ignore[arg-type]
-    gc.collect()
-    gc.freeze()
 
 
 class _Campaign:

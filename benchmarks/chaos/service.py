@@ -88,7 +88,7 @@ class Service:
 
     def most_mb(self, since: float = 0.0) -> float:
         """Most memory that a worker has had since then."""
-        return max(mb for then, mb in self.resident if then >= since or since == 0.0)
+        return max(mb for then, mb in self.resident if then >= since)
 
     def check(self) -> None:
         """Raise `RuntimeError` when a process has ended that should not."""
@@ -118,17 +118,17 @@ class Service:
                 )
             time.sleep(0.05)
 
-    def end(self, timeout: float = PATIENCE_SECONDS) -> None:
+    def end(self) -> None:
         """Let everything come to its end: feeder, then workers, then reader."""
         self._ended.set()
         self._pulse.join()
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.feeder.fed < self.bars:
             self.check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the feeder is at bar {self.feeder.fed} of {self.bars}")
             time.sleep(0.05)
-        self.wait_until_decided(self.bars, timeout)
+        self.wait_until_decided(self.bars)
         self.feeder.kill()
         for worker in self.workers:
             worker.send(signal.SIGTERM)
