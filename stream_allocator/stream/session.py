@@ -32,6 +32,9 @@ __all__ = ["Fenced", "Session", "SessionLost"]
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 30.0
+#: Sending offsets is the call that may never return (see ``stream/watch.py``), where a coordinator is lost.
+#: Long enough for another to take over; giving up too soon costs a restore and nothing else.
+OFFSETS_SECONDS = 10.0
 IDLE_SECONDS = 0.05
 ABORTS = 5
 LAG_SECONDS = 5.0
@@ -349,8 +352,9 @@ class Session:
             manifests[partition] = self._parts[partition].next_manifest(snapshot_offsets.get(partition, ()))
             offsets += self._parts[partition].offsets(self._names, manifests[partition])
         self._probe("sending_offsets")
-        with self._watch.within(self._patience):
-            self._producer.send_offsets_to_transaction(offsets, self._membership(), self._patience)
+        patience = min(self._patience, OFFSETS_SECONDS)
+        with self._watch.within(patience):
+            self._producer.send_offsets_to_transaction(offsets, self._membership(), patience)
         self._probe("committing")
         with self._watch.within(self._patience):
             self._producer.commit_transaction(self._patience)
