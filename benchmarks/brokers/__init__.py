@@ -3,6 +3,7 @@
 `running_broker` finds a broker, in this order: the servers named by `KAFKA_BOOTSTRAP`, a container
 (`ContainerKafka`) where a Docker engine answers, else a process of this machine's Java (`LocalKafka`).
 All are KRaft brokers of one node; topics are never created by accident (`auto.create.topics.enable=false`).
+`cluster.LocalCluster` is three nodes behind proxies, for what one node cannot show.
 
 By hand: `python -m benchmarks.brokers image` pulls or builds the image, `jars` fetches the broker's jars,
 `serve` runs a broker until interrupted.
