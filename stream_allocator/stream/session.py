@@ -299,6 +299,10 @@ class Session:
                 self._transaction(outputs, snapshots, headers)
                 self._telemetry.committed(time.monotonic() - started)
                 return
+            except SystemError as failure:  # a fatal error that comes while a delivery is reported
+                if not isinstance(failure.__cause__, KafkaException):
+                    raise
+                raise SessionLost(str(failure.__cause__)) from failure
             except KafkaException as failure:
                 error = failure.args[0]
                 log.warning("transaction attempt=%d error=%s", attempt, error)
@@ -432,7 +436,11 @@ class Session:
                 self._transaction({p: [] for p in snapshots}, snapshots, [])
             if moved:
                 log.info("snapshot partitions=%s", sorted(moved))
-        except (KafkaException, SessionLost) as error:  # nothing is lost: the next start replays the tail
+        except (
+            KafkaException,
+            SessionLost,
+            SystemError,
+        ) as error:  # nothing is lost: the next start replays the tail
             log.warning("no snapshot at the end: %s", error)
         self.close()
 
@@ -442,7 +450,7 @@ class Session:
         self._parked.clear()
         with self._watch.within(REQUEST_SECONDS):
             self._consumer.close()
-        with contextlib.suppress(KafkaException):  # a fenced producer says so once more
+        with contextlib.suppress(KafkaException, SystemError):  # a fenced producer says so once more
             self._producer.purge()
             self._producer.poll(0)
         del self._consumer, self._producer  # else they live on: their callbacks refer to this session

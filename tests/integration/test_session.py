@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import worlds
 from cluster import Feeder, events, log_of, make_topology
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream_allocator.audit import first_break
 from stream_allocator.errors import BusError
 from stream_allocator.replay import replay
+from stream_allocator.stream.clients import producer_settings
 from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.telemetry import Telemetry
 
@@ -118,6 +119,15 @@ def test_a_lost_generation_drops_the_engines_and_restores(running):
     running.fail(("send_offsets_to_transaction", False, LOST))
     running.feed(15, 45)
     assert len(running.lost) == 1
+
+
+def test_a_producer_that_another_has_fenced_ends_the_session_and_not_the_worker(running):
+    """Its fatal error strikes while deliveries are reported, and reaches us as a SystemError."""
+    for last in (25, 35, 45):
+        group = running.topology.worker.group
+        Producer(producer_settings(running.topology, f"{group}-w")).init_transactions(20)
+        running.feed(last - 10, last)
+    assert len(running.lost) == 3
 
 
 def test_errors_that_come_back_after_every_abort_end_the_session(running):
