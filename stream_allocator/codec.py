@@ -45,6 +45,7 @@ __all__ = [
     "raw_schema",
     "read_published",
     "unframed",
+    "writer_schema",
 ]
 
 FINGERPRINT_HEADER = "avro-fingerprint"
@@ -183,7 +184,16 @@ def decode(cls: type[Event], data: bytes, *, writer: bytes | None = None) -> Eve
             f"{SCHEMA_NAMES[cls]}: no schema with fingerprint {writer.hex() if writer else ''} is shipped in "
             f"schemas/ or schemas/history/; the current one is {schema.fingerprint.hex()}",
         )
-    stream = io.BytesIO(data)
+    return _decode(cls, data, written)
+
+
+def writer_schema(raw: Any) -> Any:
+    """A schema as :class:`Codec` reads with it: without logical types, parsed."""
+    return fastavro.parse_schema(_without_logical_types(raw), named_schemas={})
+
+
+def _decode(cls: type[Event], data: bytes, written: Any) -> Event:
+    stream, schema = io.BytesIO(data), _schema(SCHEMA_NAMES[cls])
     try:
         plain = fastavro.schemaless_reader(stream, written, schema.parsed)
         rest = len(data) - stream.tell()
@@ -268,11 +278,13 @@ class Codec:
     ----------
     schema_ids : mapping of str to int, optional
         Schema name -> id in the registry. Given, records carry Confluent framing; otherwise the
-        fingerprint header.
+        fingerprint header. Where it has a method ``writer_of``, as ids that come from a registry do, others
+        are looked up by it.
     """
 
     def __init__(self, schema_ids: Mapping[str, int] | None = None) -> None:
         self._ids = dict(schema_ids) if schema_ids else None
+        self._writer_of: Callable[[int], tuple[str, Any]] | None = getattr(schema_ids, "writer_of", None)
 
     def frame(self, event: events.WireEvent) -> tuple[bytes, list[tuple[str, bytes]]]:
         """The record's value and headers."""
@@ -303,7 +315,11 @@ class Codec:
             writer = _writer(headers)
             return next((c for c in forms if writer in _schema(SCHEMA_NAMES[c]).writers), forms[0])
         found = int.from_bytes((value or b"")[1:5], "big")
-        return next((c for c in forms if self._ids.get(SCHEMA_NAMES[c]) == found), forms[0])
+        known = next((c for c in forms if self._ids.get(SCHEMA_NAMES[c]) == found), None)
+        if known is not None or self._writer_of is None or len(value or b"") < 5 or value[:1] != b"\0":  # type: ignore[index]
+            return known or forms[0]
+        name, _ = self._writer_of(found)
+        return next((c for c in forms if SCHEMA_NAMES[c] == name), forms[0])
 
     def unframe(self, cls: type[Event], value: bytes | None, headers: Headers | None) -> Event:
         """The event of a record.
@@ -321,8 +337,15 @@ class Codec:
             raise CodecError(
                 "malformed", f"not a {SCHEMA_NAMES[cls]}: no Confluent framing (magic byte 0, 4-byte id)"
             )
-        expected = self._ids[SCHEMA_NAMES[cls]]
+        expected = self._ids.get(SCHEMA_NAMES[cls])
         (found,) = struct.unpack(">I", value[1:5])
+        if found != expected and self._writer_of is not None:
+            name, written = self._writer_of(found)
+            if name != SCHEMA_NAMES[cls]:
+                raise CodecError(
+                    "unknown_schema", f"{SCHEMA_NAMES[cls]}: schema id {found} is that of {name}"
+                )
+            return _decode(cls, value[5:], written)
         if found != expected:
             raise CodecError(
                 "unknown_schema",

@@ -20,4 +20,8 @@ def open_topology(path: Path, bootstrap: str | None = None) -> Any:
     from stream_allocator.topology import load_topology
 
     topology = load_topology(path)
+    if topology.wire.registry is not None:
+        from stream_allocator.registry import connected
+
+        topology = connected(topology)
     return topology if bootstrap is None else topology.at(bootstrap)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from stream_allocator.options import TopologyFile
+
 __all__ = ["schemas_app"]
 
 schemas_app = typer.Typer(help="Check, write and release the schemas of a source tree.", no_args_is_help=True)
@@ -34,6 +36,16 @@ def schemas_write(folder: Folder = Path("schemas")) -> None:
     for name, model in GENERATED.items():
         (folder / name).write_text(generate(model), "utf-8")
         print(f"wrote {folder / name}")
+
+
+@schemas_app.command("register")
+def schemas_register(topology: TopologyFile) -> None:
+    """Publish the shipped schemas in the topology's registry; those that are there stay as they are."""
+    from stream_allocator.registry import register
+    from stream_allocator.topology import load_topology
+
+    for subject, number in register(load_topology(topology)).items():
+        print(f"{subject}: id {number}")
 
 
 @schemas_app.command("release")

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -108,6 +108,18 @@ class Topics(Section):
         return self
 
 
+def _read_secret(key: str, file: str | None, variable: str) -> str | None:
+    """The content of a file, named by a key of the topology, else that of a variable."""
+    if file is None:
+        return os.environ.get(variable)
+    try:
+        return Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ConfigurationError(f"{key} {file}: {error.strerror}") from error
+    except UnicodeDecodeError:  # its text would show the bytes
+        raise ConfigurationError(f"{key} {file} is not UTF-8 text") from None
+
+
 class Security(Section):
     """How clients reach the broker. Each secret comes from an environment variable, or from a file.
 
@@ -174,14 +186,7 @@ class Security(Section):
             "password": self.password_file,
             "key_password": self.key_password_file,
         }[name]
-        if file is None:
-            return os.environ.get(self._variable(name))
-        try:
-            return Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except OSError as error:
-            raise ConfigurationError(f"security.{name}_file {file}: {error.strerror}") from error
-        except UnicodeDecodeError:  # its text would show the bytes
-            raise ConfigurationError(f"security.{name}_file {file} is not UTF-8 text") from None
+        return _read_secret(f"security.{name}_file", file, self._variable(name))
 
     def _needed(self, name: Literal["username", "password"]) -> str:
         value = self._secret(name)
@@ -223,20 +228,57 @@ class Worker(Section):
     group_protocol: Literal["classic", "consumer"] = "classic"
 
 
+class Registry(Section):
+    """A schema registry with Confluent's interface; without a user name it is asked without credentials."""
+
+    url: Annotated[str, Field(pattern=r"^(https?|mock)://[^@\s]+$", description="without user or password")]
+    subjects: Literal["record", "topic"] = Field(
+        default="record",
+        description="record: the schema's full name; topic: TOPIC-value, which cannot hold packed returns",
+    )
+    username_env: EnvironmentVariable = "STREAM_ALLOCATOR_REGISTRY_USERNAME"
+    password_env: EnvironmentVariable = "STREAM_ALLOCATOR_REGISTRY_PASSWORD"
+    username_file: str | None = None
+    password_file: str | None = None
+    ca_location: str | None = None
+
+    def client_settings(self) -> dict[str, Any]:
+        """Settings for confluent-kafka's registry client.
+
+        Raises
+        ------
+        ConfigurationError
+            When a file with a secret cannot be read; it names the file, never the content.
+        """
+        settings: dict[str, Any] = {"url": self.url, "timeout": 10, "max.retries": 1}
+        username = _read_secret("wire.registry.username_file", self.username_file, self.username_env)
+        password = _read_secret("wire.registry.password_file", self.password_file, self.password_env)
+        if username:
+            settings["basic.auth.user.info"] = f"{username}:{password or ''}"
+        if self.ca_location:
+            settings["ssl.ca.location"] = self.ca_location
+        return settings
+
+
 class Wire(Section):
     """How a reader learns the writer's schema."""
 
     framing: Literal["fingerprint", "confluent"] = "fingerprint"
     schema_ids: dict[str, int] = Field(
-        default_factory=dict, description="schema name -> registry id, for confluent"
+        default_factory=dict, description="schema name -> registry id, for confluent without registry.url"
     )
+    registry: Registry | None = Field(default=None, description="where confluent gets its ids and schemas")
 
     @model_validator(mode="after")
     def _ids(self) -> Self:
-        if self.framing == "confluent":
+        if self.registry is not None and (self.framing != "confluent" or self.schema_ids):
+            raise ValueError("registry goes with framing confluent, and gives schema_ids itself")
+        if self.framing == "confluent" and self.registry is None:
             missing = sorted(set(SCHEMA_NAMES.values()) - OPTIONAL_SCHEMAS - set(self.schema_ids))
             if missing:
-                raise ValueError(f"framing confluent needs schema_ids for: {', '.join(missing)}")
+                raise ValueError(
+                    f"framing confluent needs a registry, or schema_ids for: {', '.join(missing)}"
+                )
         return self
 
 

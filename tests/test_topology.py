@@ -34,7 +34,7 @@ ENOUGH = {**POLICY, "limits": {"upper": 0.6}}
         ({"universe": {"groups": {"g": ["Z"]}}}, "group g names assets that the universe lacks: Z"),
         ({"topics": {"audit": "returns"}}, "used twice: returns"),
         ({"topics": {"min_insync_replicas": 4}}, "min_insync_replicas"),
-        ({"wire": {"framing": "confluent"}}, "needs schema_ids for"),
+        ({"wire": {"framing": "confluent"}}, "needs a registry, or schema_ids for"),
         ({"policies": [{**POLICY, "limits": {"groups": {"x": {}}}}]}, "limits.groups names x"),
         ({"policies": [{**POLICY, "costs": {"assets": {"Z": {"linear_bps": 1}}}}]}, "costs.assets names Z"),
         ({"policies": [{**POLICY, "limits": {"upper": 0.1, "cash_upper": 0.5}}]}, "add up to 0.2 at most"),
