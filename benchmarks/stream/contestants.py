@@ -68,7 +68,7 @@ class Spawned:
             )
 
     def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-600:]
+        return self._log.read_text(errors="replace")[-6000:]
 
     def alive(self) -> bool:
         return self._process.poll() is None

@@ -27,6 +27,7 @@ __all__ = ["DrainFailed", "Drained", "drain", "fresh"]
 SETTLED = 20
 PATIENCE = 120.0
 WATCH = 0.1
+MARKER_SECONDS = 5.0
 
 
 class DrainFailed(RuntimeError):
@@ -62,7 +63,7 @@ def fresh(cluster: Cluster, inputs: Inputs, name: str, *, turns: int = 0, folder
 def drain(
     cluster: Cluster, job: Job, start: Callable[[Job], Running], inputs: Inputs, assets: int
 ) -> Drained:
-    """Run a contestant over a full topic.
+    """Run a contestant over a full topic, and kill it as soon as all offsets are committed.
 
     Raises
     ------
@@ -74,9 +75,17 @@ def drain(
         wait(cluster, job, running, inputs.records)
     finally:
         running.kill()
-    outputs = cluster.read(job.outputs)
+    outputs = visible(cluster, job, inputs.bars)
     check(job, outputs, inputs.bars)
     return Drained(*rate(outputs, assets), digest([r.value for r in outputs]))
+
+
+def visible(cluster: Cluster, job: Job, bars: int) -> list[Record]:
+    """What is committed on the output topic: the marker on it may come a moment after that on the offsets."""
+    end = time.monotonic() + MARKER_SECONDS
+    while len(outputs := cluster.read(job.outputs)) < bars and time.monotonic() < end:
+        time.sleep(WATCH)
+    return outputs
 
 
 def wait(cluster: Cluster, job: Job, running: Running, records: int, patience: float = PATIENCE) -> None:
@@ -97,8 +106,10 @@ def check(job: Job, outputs: list[Record], bars: int) -> None:
     read, update = fastavro.schemaless_reader, schema("regime_update")
     found = [read(io.BytesIO(r.value), update, None)["bar"] for r in outputs]
     if found != list(range(bars)):
+        lost = sorted(set(range(bars)) - set(found))
         raise DrainFailed(
-            f"{job.tag}: {len(found)} outputs where {bars} bars were to come, once each in order"
+            f"{job.tag}: {len(found)} outputs where {bars} bars were to come, once each in order; "
+            f"{len(lost)} are missing" + (f", from {lost[0]} to {lost[-1]}" if lost else "")
         )
 
 

@@ -29,7 +29,7 @@ def main(job: Job) -> None:
         topic_disable_leader=True,
         web_enabled=False,
         producer_compression_type="lz4",
-        producer_linger=job.linger_milliseconds,
+        producer_linger=job.linger_milliseconds / 1000,
         broker_max_poll_records=1000,
         stream_wait_empty=False,
     )
@@ -39,14 +39,7 @@ def main(job: Job) -> None:
     outputs = app.topic(
         job.outputs, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
-    table = app.Table(
-        "universe",
-        key_type=bytes,
-        value_type=bytes,
-        key_serializer="raw",
-        value_serializer="raw",
-        partitions=1,
-    )
+    table = app.Table("universe", key_type=bytes, value_type=bytes, partitions=1)
 
     @app.agent(inputs)
     async def work(stream: faust.StreamT) -> None:
