@@ -79,12 +79,13 @@ def stages(cluster: Cluster, inputs: Inputs) -> dict[str, float]:
 def _work(there: Connection, job: Any, records: int) -> None:
     clock = Clock()
     worker = ours.session(ours.place(job.bootstrap, job.tag, job.inputs), "w")
-    while (done := worker.poll()) == 0:  # joining and restoring is no record's time
-        pass
     for stage, places in STAGES.items():
         for owner, name in places:
             setattr(owner, name, clock.around(stage, getattr(owner, name)))
-    first = done
+    done = 0
     while done < records:
-        done += worker.poll()
-    there.send({stage: s * records / (records - first) for stage, s in clock.seconds.items()})
+        took = worker.poll()
+        if done == 0 and took == 0:  # joining and restoring is no record's time
+            clock.seconds.update(dict.fromkeys(STAGES, 0.0))
+        done += took
+    there.send(clock.seconds)
