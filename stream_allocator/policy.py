@@ -378,7 +378,8 @@ def _lines(path: Path, error: ValidationError) -> str:
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"]) or "(whole file)"
         # a password where none belongs is not shown
-        secret = e["type"] == "extra_forbidden" or e["loc"][:1] == ("security",)
+        hidden = e["loc"][:1] == ("security",) or e["loc"][:2] == ("wire", "registry")
+        secret = hidden or e["type"] == "extra_forbidden"
         given = "" if secret or isinstance(e["input"], dict) else f" (got {e['input']!r})"
         lines.append(f"{path}: {key}: {e['msg'].removeprefix('Value error, ')}{given}")
     return "\n".join(lines)

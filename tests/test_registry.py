@@ -170,8 +170,9 @@ def test_ids_come_from_a_registry_or_from_the_topology_never_both(tmp_path):
         {"framing": "confluent"},
     ):
         path.write_text(yaml.safe_dump(data | {"wire": wire}))
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError) as caught:
             load_topology(path)
+        assert "secret" not in str(caught.value)
 
 
 def test_credentials_come_from_files_or_the_environment(tmp_path, monkeypatch):
