@@ -5,6 +5,7 @@ variables point, ``none`` records nothing.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Literal, get_args
@@ -102,6 +103,7 @@ class Telemetry:
                 "service.instance.id": instance,
             }
         )
+        self._traced, self._measured = spans is not None, metrics is not None
         self._providers: list[TracerProvider | MeterProvider] = []
         traces: TracerProviderAPI = NoOpTracerProvider()
         meters: MeterProviderAPI = NoOpMeterProvider()
@@ -130,12 +132,17 @@ class Telemetry:
         self._lag = meter.create_gauge("stream_allocator.lag", unit="{record}")
         self._bucket = meter.create_gauge("stream_allocator.turnover.bucket", unit="1")
 
-    def batch(self, headers: Iterable[Iterable[tuple[str, bytes]]]) -> Span:
-        """A span for one batch, linked to the traces in its records' headers. The caller ends it."""
+    def batch(self, headers: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> Span:
+        """A span for one batch, linked to the traces in its records' headers. The caller ends it.
+
+        The headers are looked at where spans go somewhere, and there until the links are full.
+        """
         links: list[Link] = []
-        for record in headers:
-            parent = next((v for k, v in record if k == TRACE_HEADER), None)
-            if parent is not None and len(links) < LINKS:
+        for record in headers if self._traced else ():
+            parent = next((v for k, v in record or () if k == TRACE_HEADER), None)
+            if len(links) == LINKS:
+                break
+            if parent is not None:
                 context = _propagator.extract({TRACE_HEADER: parent.decode("ascii", "replace")}, Context())
                 links.append(Link(get_current_span(context).get_span_context()))
         return self._tracer.start_span("process batch", context=Context(), links=links)
@@ -150,11 +157,14 @@ class Telemetry:
 
     def processed(self, consumed: int, published: Iterable[WireEvent], seconds: float) -> None:
         """A batch went through the engines."""
+        if not self._measured:
+            return
         self._consumed.add(consumed)
         self._batch.record(seconds)
+        bars: Counter[str] = Counter()
         for event in published:
             if isinstance(event, RegimeUpdate):
-                self._bars.add(1, {"universe": event.universe})
+                bars[event.universe] += 1
             elif isinstance(event, Allocation):
                 where = {"universe": event.universe, "portfolio": event.portfolio}
                 self._decisions.add(
@@ -164,6 +174,8 @@ class Telemetry:
                 self._bucket.set(event.turnover.bucket, where)
             elif isinstance(event, DeadLetter):
                 self._dead_letters.add(1, {"code": event.code})
+        for universe, closed in bars.items():
+            self._bars.add(closed, {"universe": universe})
 
     def committed(self, seconds: float) -> None:
         """A transaction was committed."""

@@ -209,7 +209,7 @@ class Worker(Section):
     """The consume-step-publish loop."""
 
     group: Name = "stream-allocator"
-    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 5000
     batch_seconds: Annotated[float, Field(gt=0, le=60)] = 0.01
     snapshot_bars: Annotated[int, Field(ge=1, description="closed bars of a universe between snapshots")] = (
         250

@@ -21,6 +21,7 @@ from stream_allocator.codec import Codec
 from stream_allocator.market import Market
 from stream_allocator.moments import CovarianceMixture, SegmentWindow
 from stream_allocator.regime import UniverseRegime
+from stream_allocator.stream.inbox import Inbox
 from stream_allocator.stream.session import Session
 from stream_allocator.stream.shard import Shard
 from stream_allocator.stream.topics import create
@@ -29,7 +30,7 @@ __all__ = ["STAGES", "stages"]
 
 #: Stage -> what is timed for it, as owner and name.
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "consume": [(Session, "_collect")],
+    "consume": [(Inbox, "fill")],
     "decode": [(Shard, "decode"), (Shard, "decode_returns")],
     "regime, assets": [(Market, "tick")],
     "regime, universe": [(UniverseRegime, "update")],

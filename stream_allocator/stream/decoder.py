@@ -90,34 +90,42 @@ class DecodedReturns:
         Assets, as places in their universe, and their numbers, of all records one after the other.
     """
 
-    __slots__ = ("_decoder", "_keys", "_rows", "_text", "fetched", "index", "offsets", "returns", "volumes")
+    __slots__ = (
+        *("_begins", "_decoder", "_ends", "_firsts", "_has_volumes", "_keys", "_lasts", "_numbers"),
+        *("_sequences", "_text", "_times", "fetched", "index", "offsets", "returns", "volumes"),
+    )
 
     def __init__(
         self,
         decoder: "ReturnDecoder",
         fetched: Fetched,
-        rows: list[list[int]],
+        rows: NDArray[np.int64],
         keys: list[bytes | None],
         text: bytes,
         *arrays: NDArray[Any],
     ) -> None:
-        self._decoder, self._rows, self._keys, self._text = decoder, rows, keys, text
+        self._decoder, self._keys, self._text = decoder, keys, text
+        # lists of numbers: a list for each record would set off the collector again and again
+        self._numbers, self._begins, self._ends, self._sequences, self._times, *rest = rows.tolist()
+        self._firsts, self._lasts, self._has_volumes = rest
         self.fetched = fetched
         self.offsets = fetched.offsets()
         self.index, self.returns, self.volumes = arrays
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._numbers)
 
     def row(self, i: int) -> Row:
         """The ``i``-th record; its universe is None where the codec must read it."""
-        number, begin, end, sequence, event_time, first, last, volumes = self._rows[i]
+        number = self._numbers[i]
         if number < 0 or self._keys[i] != self._decoder.keys[number]:
             return NOT_READ
-        source = self._decoder.source(self._text[begin:end])
+        source = self._decoder.source(self._text[self._begins[i] : self._ends[i]])
         if source is None:
             return NOT_READ
-        return self._decoder.universes[number], source, sequence, event_time, first, last, volumes
+        universe = self._decoder.universes[number]
+        place = self._firsts[i], self._lasts[i], self._has_volumes[i]
+        return universe, source, self._sequences[i], self._times[i], *place
 
 
 class ReturnDecoder:
@@ -164,7 +172,7 @@ class ReturnDecoder:
         text = b"".join(bodies)
         starts = np.zeros(len(bodies) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, bodies), dtype=np.int64, count=len(bodies)), out=starts[1:])
-        rows = np.empty((len(bodies), COLUMNS), dtype=np.int64)
+        rows = np.empty((COLUMNS, len(bodies)), dtype=np.int64)
         room = len(text) // 8 + self._largest
         index, returns, volumes = np.empty(room, dtype=np.int64), np.empty(room), np.empty(room)
         read_returns(
@@ -183,7 +191,7 @@ class ReturnDecoder:
             volumes.view(np.uint8),
         )
         self._serial += len(bodies)
-        return DecodedReturns(self, fetched, rows.tolist(), keys, text, index, returns, volumes)
+        return DecodedReturns(self, fetched, rows, keys, text, index, returns, volumes)
 
     def source(self, name: bytes) -> str | None:
         """A source's name; None for bytes that are no text."""

@@ -182,7 +182,7 @@ def read_returns(
         named it.
     serial : int
         Of the first record; no two records have the same.
-    rows : ndarray of int64, shape (records, COLUMNS)
+    rows : ndarray of int64, shape (COLUMNS, records)
         Filled; the universe is -1 for a record that must be read by others.
     index, returns, volumes : ndarray
         Filled; each record's assets stand together. They need room for an eighth of the buffer's bytes and
@@ -194,7 +194,7 @@ def read_returns(
     names, bounds, slots, slot_bounds, name_bounds, stamps = assets
     filled, universe, expected = 0, -1, 0
     for record in range(forms.size):
-        rows[record, UNIVERSE] = -1
+        rows[UNIVERSE, record] = -1
         form, at, end = forms[record], starts[record] + skip, starts[record + 1]
         if form < 0:
             continue
@@ -278,9 +278,9 @@ def read_returns(
             continue
         if at != end:
             continue
-        rows[record, UNIVERSE] = universe
-        rows[record, SOURCE], rows[record, SOURCE_END] = source, source_end
-        rows[record, SEQUENCE], rows[record, EVENT_TIME] = sequence, event_time
-        rows[record, FIRST], rows[record, END] = filled, filled + count
-        rows[record, VOLUMES] = branch == 2
+        rows[UNIVERSE, record] = universe
+        rows[SOURCE, record], rows[SOURCE_END, record] = source, source_end
+        rows[SEQUENCE, record], rows[EVENT_TIME, record] = sequence, event_time
+        rows[FIRST, record], rows[END, record] = filled, filled + count
+        rows[VOLUMES, record] = branch == 2
         filled += count

@@ -2,8 +2,9 @@
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
+from typing import TypeAlias, cast
 
 from confluent_kafka import (
     Consumer,
@@ -19,7 +20,9 @@ from stream_allocator.stream.clients import admin_client, consumer_settings
 from stream_allocator.stream.record import UNREADABLE_HEADERS, Record
 from stream_allocator.topology import Topology
 
-__all__ = ["TopicReader", "headers_of", "record_of"]
+__all__ = ["TopicReader", "headers_of", "raw_headers_of", "record_of"]
+
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]] | None
 
 REQUEST_SECONDS = 15.0
 BATCH = 1000
@@ -43,23 +46,32 @@ def _failure(what: str, failure: KafkaException) -> BusError:
 
 #: A call by way of C, which looks for an error beside the result. The interpreter's own quick call does not,
 #: and where a name is not UTF-8 the client gives both: a list with a null pointer, and an error.
-_raw_headers = operator.methodcaller("headers")
+_headers = operator.methodcaller("headers")
 
 
-def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:
-    """The headers of a consumed message; one that stands for all where the name of one is not UTF-8."""
+def raw_headers_of(message: Message) -> Headers:
+    """The headers of a consumed message as the client gives them; see :func:`headers_of`."""
     try:
-        return tuple((k, v if isinstance(v, bytes) else b"") for k, v in _raw_headers(message) or ())
+        return cast(Headers, _headers(message))
     except (SystemError, UnicodeDecodeError):
         return ((UNREADABLE_HEADERS, b""),)
 
 
-def record_of(role: str, message: Message) -> Record:
-    """A consumed message as a record."""
+def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:
+    """The headers of a consumed message; one that stands for all where the name of one is not UTF-8."""
+    return _clean(raw_headers_of(message))
+
+
+def record_of(role: str, message: Message, headers: Headers) -> Record:
+    """A consumed message as a record; ``headers`` are what :func:`raw_headers_of` gave."""
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    return Record(role, partition, offset, message.key(), message.value(), headers_of(message))
+    return Record(role, partition, offset, message.key(), message.value(), _clean(headers))
+
+
+def _clean(headers: Headers) -> tuple[tuple[str, bytes], ...]:
+    return tuple((k, v if isinstance(v, bytes) else b"") for k, v in headers or ())
 
 
 class TopicReader:
@@ -189,7 +201,7 @@ class TopicReader:
                 if end is None or offset is None:
                     continue
                 if error is None and offset < end:
-                    yield record_of(roles[where[0]], message)
+                    yield record_of(roles[where[0]], message, raw_headers_of(message))
                 if offset >= end - (error is None):
                     del ends[where]
             if ends and time.monotonic() - heard > self._patience:

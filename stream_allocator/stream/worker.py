@@ -11,8 +11,9 @@ from confluent_kafka import KafkaException
 
 from stream_allocator.errors import BrokerAway, BusError
 from stream_allocator.stream.checks import require
+from stream_allocator.stream.failures import CHECK, REFUSED, Fenced, SessionLost
 from stream_allocator.stream.probe import Probe, nothing
-from stream_allocator.stream.session import CHECK, REFUSED, Fenced, Session, SessionLost
+from stream_allocator.stream.session import Session
 from stream_allocator.stream.watch import Overdue, Watch
 from stream_allocator.telemetry import Telemetry
 from stream_allocator.topology import Topology

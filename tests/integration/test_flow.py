@@ -23,9 +23,9 @@ UNIVERSES, PARTITIONS = 200, 8
 class SlowEngine(Engine):
     """An engine whose every step takes as long as a hard solve."""
 
-    def apply(self, event, offset):
+    def apply_returns(self, *arguments):
         time.sleep(0.25)
-        return super().apply(event, offset)
+        return super().apply_returns(*arguments)
 
 
 def work(topology, engine, goal):
