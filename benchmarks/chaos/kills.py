@@ -15,11 +15,10 @@ from benchmarks.chaos.child import Child
 from benchmarks.chaos.outcome import Outcome, caught_up
 from benchmarks.chaos.plan import KINDS, RANDOM, Plan, Progress, strike_of
 from benchmarks.chaos.reader import Reader
-from benchmarks.chaos.verdict import Verdict, verdict_of
+from benchmarks.chaos.verdict import verdict_of
 from benchmarks.chaos.warm import warm
 from benchmarks.chaos.worker import REFUSED, start_worker
 from benchmarks.chaos.world import Feeder, World, make_world
-from benchmarks.harness import show
 from stream_allocator.stream.topics import create
 
 __all__ = ["run"]
@@ -34,11 +33,11 @@ LOOP_SECONDS = 0.005
 SAY_SECONDS = 5.0
 FAILURES = 5  # with more it is no use going on
 #: A worker that does not come to its window in so long is killed where it is.
-PATIENCE = 10.0
+PATIENCE = 6.0
 RANDOM_SECONDS = (0.05, 2.0)
 #: Past the session's and the transaction's time-outs, which are 1.5 and 2 s and looked at each half second.
 ASLEEP_SECONDS = (4.0, 5.5)
-AWAKE_SECONDS, DEAF_SECONDS = 2.0, 8.0  # a sleeper that woke is killed: once heard of, or not
+AWAKE_SECONDS, DEAF_SECONDS = 1.5, 4.0  # a sleeper that woke is killed: once heard of, or not
 STRETCHES = 4  # of so many one speaks the new protocol
 #: Share of workers that are static members. Under the new protocol a killed one keeps its name until its
 #: session ends, and its successor knocks until then.
@@ -46,7 +45,8 @@ STATIC = {"classic": 0.75, "consumer": 0.4}
 LEAVING = 0.08  # chance that a worker leaves in good order instead of being killed
 RESIZE = 0.06  # chance, at each end of a worker, of another number of workers
 LEAVE_SECONDS = 60.0
-LEAD_BARS = 60  # so far the feed may be ahead of what the kills so far call for
+#: So far the feed may be ahead of what the kills so far call for, and by so many more when no kill comes.
+LEAD_BARS, MORE_BARS, BARS_A_SECOND = 60, 400, 20.0
 
 
 @dataclass
@@ -105,7 +105,10 @@ def run(progress: Progress, folder: Path, note: Callable[[str], None]) -> Outcom
             campaign.finish()
         note("judging")
         verdict = verdict_of(world.topology, folder / "seen.notes", [broker.directory / "data"], processes=2)
-    return _outcome(progress, verdict, folder)
+    progress.show()
+    verdict.show("the log of the kill campaign, against an uninterrupted run of it")
+    holds = verdict.holds and not progress.zombies_published and not progress.failures
+    return Outcome(verdict=verdict, holds=holds, kills=progress.killed)
 
 
 def _create(world: World) -> int:
@@ -125,7 +128,7 @@ class _Campaign:
         self._sleepers: list[_Sleeper] = []
         self._quiet = False  # nobody may start: a sleeper is to wake into an empty group
         self._feeder = Feeder(world, folder)
-        self._said = self._kept = time.monotonic()
+        self._said = self._kept = self._killed_at = time.monotonic()
 
     def __enter__(self) -> _Campaign:
         self._reader = Reader(self._world.topology, self._folder / "seen.notes")
@@ -150,8 +153,7 @@ class _Campaign:
             if self._protocol() != protocol:
                 self._leave_all()
                 protocol = self._protocol()
-            due = size.bars * min(progress.killed, size.kills) // size.kills
-            self._feeder.feed(min(size.bars, due + LEAD_BARS))
+            self._feeder.feed(self._due())
             self._feeder.check()
             self._reader.check()
             for i, place in enumerate(self._places):
@@ -163,6 +165,13 @@ class _Campaign:
             self._say()
             time.sleep(LOOP_SECONDS)
         self._leave_all()
+
+    def _due(self) -> int:
+        """Bars that may be fed by now: a share for each kill; more when none comes, so that windows pass."""
+        size, waited = self._progress.size, time.monotonic() - self._killed_at
+        spare = min(LEAD_BARS + MORE_BARS, size.bars // 3)
+        share = (size.bars - spare) * min(self._progress.killed, size.kills) // size.kills
+        return share + min(spare, LEAD_BARS + round(BARS_A_SECOND * waited))
 
     def _protocol(self) -> str:
         stretch = self._progress.killed // self._progress.size.stretch
@@ -219,6 +228,7 @@ class _Campaign:
         if code == -signal.SIGKILL:
             at_random = place.ending == RANDOM or place.kind not in KINDS
             progress.kills[RANDOM if at_random else place.kind] += 1
+            self._killed_at = time.monotonic()
         elif code == 0 and place.ending == "left":
             progress.ends["left in good order"] += 1
         elif code == REFUSED:  # as when a sleeper that woke has its name back; it is started again
@@ -358,20 +368,3 @@ def _next(folder: Path) -> dict[int, str]:
     notes = folder / "slept.jsonl"
     told = map(json.loads, notes.read_text().splitlines() if notes.exists() else ())
     return {note["pid"]: note["next"] for note in told if "next" in note}
-
-
-def _outcome(progress: Progress, verdict: Verdict, folder: Path) -> Outcome:
-    kinds = [[kind, progress.kills[kind], progress.sleeps[kind]] for kind in (*KINDS, RANDOM)]
-    show(
-        f"{progress.killed} SIGKILLs and {progress.sleeps.total()} sleepers, seed {progress.seed}, "
-        f"{progress.seconds:.0f} s",
-        ("moment", "kills", "slept past their time-outs"),
-        kinds,
-    )
-    ends = [*progress.ends.items(), ("feeder killed and started again", progress.feeder_kills)]
-    ends.append(("sleepers heard of once awake", progress.zombies_told))
-    ends.append(("sleepers that published once awake", progress.zombies_published))
-    show("beside them", ("what", "count"), [list(row) for row in ends])
-    verdict.show("the log of the kill campaign, against an uninterrupted run of it")
-    holds = verdict.holds and not progress.zombies_published and not progress.failures
-    return Outcome(verdict=verdict, holds=holds, kills=progress.killed)

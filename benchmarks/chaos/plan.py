@@ -13,21 +13,23 @@ from pathlib import Path
 
 from benchmarks.chaos.worker import Strike
 from benchmarks.chaos.world import WIDTHS
+from benchmarks.harness import show
 
 __all__ = ["KINDS", "RANDOM", "SLEEPS", "Plan", "Progress", "Size", "strike_of"]
 
 RANDOM = "at random"
-#: Kind of kill -> the window, the latest passage of it, and the longest delay after it, seconds.
-KINDS: dict[str, tuple[str, int, float]] = {
-    "after consume": ("consumed", 8, 0.0),
-    "mid-step": ("stepping", 150, 0.0015),
-    "after produce": ("produced", 8, 0.0),
-    "before offsets are sent": ("sending_offsets", 8, 0.0),
-    "before commit": ("committing", 8, 0.0),
-    "during commit": ("committing", 8, 0.004),
-    "after commit": ("committed", 8, 0.0),
-    "during snapshot": ("snapshotting", 12, 0.0),
-    "during restore": ("restoring", 60, 0.0),
+#: Kind of kill -> the window, the latest passage of it, the longest that the worker holds still there first
+#: (what it produced leaves for the broker meanwhile), and the longest that it goes on after it, seconds.
+KINDS: dict[str, tuple[str, int, float, float]] = {
+    "after consume": ("consumed", 8, 0.0, 0.0),
+    "mid-step": ("stepping", 150, 0.0, 0.0015),
+    "after produce": ("produced", 8, 0.03, 0.0),
+    "before offsets are sent": ("sending_offsets", 8, 0.03, 0.0),
+    "before commit": ("committing", 8, 0.03, 0.0),
+    "during commit": ("committing", 8, 0.0, 0.004),
+    "after commit": ("committed", 8, 0.0, 0.0),
+    "during snapshot": ("snapshotting", 12, 0.03, 0.0),
+    "during restore": ("restoring", 60, 0.0, 0.0),
 }
 #: What a sleeper may sleep in: the same windows.
 SLEEPS = tuple(KINDS)
@@ -123,6 +125,24 @@ class Progress:
         """Kills so far."""
         return self.kills.total()
 
+    def show(self) -> None:
+        """Print what was done to whom, for people."""
+        show(
+            f"{self.killed} SIGKILLs and {self.sleeps.total()} sleepers, seed {self.seed}, "
+            f"{self.seconds:.0f} s",
+            ("moment", "kills", "slept past their time-outs"),
+            [[kind, self.kills[kind], self.sleeps[kind]] for kind in (*KINDS, RANDOM)],
+        )
+        others = {
+            **self.ends,
+            "feeder killed and started again": self.feeder_kills,
+            "sleepers heard of once awake": self.zombies_told,
+            "sleepers that published once awake": self.zombies_published,
+        }
+        show("beside them", ("what", "count"), [[what, count] for what, count in others.items()])
+        for failure in self.failures:
+            print(f"  {failure}")
+
     def write(self, file: Path) -> None:
         """Keep it."""
         draft = file.with_suffix(".draft")
@@ -177,5 +197,5 @@ def strike_of(kind: str, dice: random.Random, number: signal.Signals = signal.SI
     """A strike of a kind; None for one at random, which somebody else must strike."""
     if kind == RANDOM:
         return None
-    window, latest, delay = KINDS[kind]
-    return Strike(window, dice.randint(1, latest), dice.uniform(0.0, delay) if delay else 0.0, number)  # type: ignore[arg-type]
+    window, latest, hold, delay = KINDS[kind]
+    return Strike(window, dice.randint(1, latest), dice.uniform(0.0, hold), dice.uniform(0.0, delay), number)  # type: ignore[arg-type]

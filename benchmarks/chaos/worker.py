@@ -38,6 +38,8 @@ class Strike:
     window : Window
     passage : int
         Which passage of the window, from 1.
+    hold : float
+        Seconds that it holds still there before: what it has handed to its clients goes on meanwhile.
     delay : float
         Seconds after it: 0 is there and then; otherwise the worker goes on meanwhile.
     signal : signal.Signals
@@ -46,6 +48,7 @@ class Strike:
 
     window: Window
     passage: int = 1
+    hold: float = 0.0
     delay: float = 0.0
     signal: signal.Signals = signal.SIGKILL
 
@@ -77,6 +80,7 @@ class Striker:
         self._passages += 1
         if self._passages != strike.passage:
             return
+        time.sleep(strike.hold)
         if strike.delay:
             threading.Thread(target=self._later, daemon=True).start()
         else:

@@ -28,7 +28,7 @@ def passing(strike, notes, windows):
 @pytest.mark.parametrize("delay", [0.0, 0.01])
 def test_a_worker_kills_itself_at_the_passage_that_it_is_told(tmp_path, delay):
     notes, log = tmp_path / "slept", tmp_path / "log"
-    strike = Strike("stepping", 3, delay)
+    strike = Strike("stepping", 3, hold=0.01, delay=delay)
     assert Child(passing(strike, notes, ["consumed", *["stepping"] * 2]), log).wait(10) == 5
     assert Child(passing(strike, notes, ["consumed", *["stepping"] * 3]), log).wait(10) == -signal.SIGKILL
     assert not notes.exists()

@@ -38,13 +38,14 @@ def test_one_that_did_not_come_to_its_window_is_dealt_once_more():
 
 
 def test_the_kinds_of_kill_cover_every_window():
-    assert {window for window, _, _ in KINDS.values()} == set(WINDOWS)
+    assert {window for window, *_ in KINDS.values()} == set(WINDOWS)
     dice = random.Random(4)
-    for kind, (window, latest, delay) in KINDS.items():
+    for kind, (window, latest, hold, delay) in KINDS.items():
         for _ in range(50):
             strike = strike_of(kind, dice)
             assert (strike.window, strike.signal) == (window, signal.SIGKILL)
             assert 1 <= strike.passage <= latest
+            assert 0 <= strike.hold <= hold
             assert 0 <= strike.delay <= delay
     assert strike_of(RANDOM, dice) is None
 
