@@ -42,5 +42,5 @@ class Plan:
     extras_until: float
 
 
-FULL = Plan(40_000, 4_000, 600, 4.0, 500, 3, (1, 2, 4), False, float("inf"))
-QUICK = Plan(12_000, 1_000, 0, 1.2, 150, 1, (), True, 36.0)
+FULL = Plan(24_000, 3_000, 400, 3.0, 500, 3, (1, 2, 4), False, float("inf"))
+QUICK = Plan(9_000, 800, 0, 1.0, 120, 1, (), True, 36.0)
