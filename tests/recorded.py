@@ -30,9 +30,11 @@ def write_topology(folder: Path, **policy: Any) -> Path:
     return path
 
 
-def run(topology: Topology, events: Iterable[Input]) -> dict[tuple[str, int], list[Record]]:
-    """Inputs and outputs of one partition, offsets counted from 0 on each topic."""
-    shard, codec = Shard(topology, 0), Codec()
+def run(
+    topology: Topology, events: Iterable[Input], shard: Shard | None = None
+) -> dict[tuple[str, int], list[Record]]:
+    """Inputs and outputs of one partition, offsets counted from 0 on each topic, by a new shard or this one."""
+    shard, codec = shard or Shard(topology, 0), Codec()
     log: dict[tuple[str, int], list[Record]] = {}
     for event in events:
         value, headers = codec.frame(event)

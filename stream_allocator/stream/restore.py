@@ -15,7 +15,7 @@ from stream_allocator.codec import Codec
 from stream_allocator.engine import Engine
 from stream_allocator.errors import CodecError, RestoreError, SnapshotError
 from stream_allocator.events import AuditEntry, Snapshot
-from stream_allocator.stream.interleave import interleave
+from stream_allocator.stream.interleave import ROLES, interleave
 from stream_allocator.stream.reader import TopicReader
 from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.shard import Shard
@@ -230,7 +230,9 @@ def _replay_tail(
     for record in reader.read(stretches):
         records[record.role].append(record)
     codec = Codec(reader.topology.wire.schema_ids)
-    audit = [codec.unframe(AuditEntry, r.value, r.headers) for r in records["audit"]]
+    entries = [codec.unframe(AuditEntry, r.value, r.headers) for r in records["audit"]]
+    # a worker that slept since it asked for the committed offsets finds what its successor has applied, too
+    audit = [e for e in entries if e.kind not in ROLES or e.offset < positions[ROLES[e.kind]]]
     others = {(r.role, r.offset): r for role in ("positions", "control") for r in records[role]}
     replayed = 0
     for _ in interleave(shard, records["returns"], others, audit):

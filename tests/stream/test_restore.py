@@ -3,12 +3,16 @@
 import json
 
 import pytest
+import recorded
+import worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_allocator.errors import RestoreError
 from stream_allocator.stream.record import INPUTS
-from stream_allocator.stream.restore import METADATA_BYTES, Manifest, SnapshotAt
+from stream_allocator.stream.restore import METADATA_BYTES, Manifest, SnapshotAt, restore
+from stream_allocator.stream.shard import Shard
+from stream_allocator.topology import load_topology
 
 offsets = st.integers(0, 2**63 - 1)
 inputs = st.fixed_dictionaries(dict.fromkeys(INPUTS, offsets))
@@ -50,3 +54,34 @@ def test_a_manifest_of_the_first_release_is_read():
     old = {"version": 1, "digest": "d", "snapshot": [5, 2], "inputs": tail, "audit": 9}
     assert Manifest.from_metadata(json.dumps(old)) == Manifest("d", 1, (SnapshotAt(5, 2, tail, 9),))
     assert Manifest.from_metadata(json.dumps(old | {"snapshot": None})) == Manifest("d", first=tail)
+
+
+class Recorded:
+    """A recorded run, read as topics are."""
+
+    def __init__(self, topology, log):
+        self.topology, self._log = topology, log
+
+    def bounds(self, role, partition):
+        return 0, len(self._log.get((role, partition), []))
+
+    def read(self, stretches):
+        for where, (start, end) in stretches.items():
+            yield from self._log.get(where, [])[start:end]
+
+    def progress(self):
+        pass
+
+
+@pytest.mark.parametrize("taken", [30, 41, 45, 53, 62])
+def test_what_others_have_applied_since_the_offsets_were_asked_for_is_left_alone(tmp_path, taken):
+    topology = load_topology(recorded.write_topology(tmp_path))
+    events = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
+    events.insert(40, worlds.position(39, 0, [300, 300, 200, 100], cash=100))
+    events.insert(52, worlds.control(50, 0, "baseline"))
+    shard = Shard(topology, 0)
+    committed, log = recorded.run(topology, events[:taken], shard), recorded.run(topology, events)
+    offsets = {role: len(committed.get((role, 0), [])) for role in INPUTS}
+    metadata = Manifest(shard.digest(), first=dict.fromkeys(INPUTS, 0)).to_metadata()
+    back = restore(Recorded(topology, log), 0, offsets, metadata)
+    assert (back.positions, back.replayed, back.shard.digest()) == (offsets, taken, shard.digest())
