@@ -167,16 +167,23 @@ class LocalCluster:
             time.sleep(0.1)
         raise BrokerDied(f"the cluster is not in sync after {timeout:.0f} s: {words or 'nobody answers'}")
 
-    def move_leaders(self) -> int:
-        """Give every partition's leadership to its next replica, all nodes living; how many changed."""
+    def move_leaders(self, timeout: float = 10.0) -> int:
+        """Give every partition's leadership to its next replica, all nodes living; how many changed.
+
+        An order is in force only once its node has heard of it from the controller: an election before that
+        finds nothing to do, so it is asked for again, until every leader is the next one or time is up.
+        """
         before = self._observer.partitions()
-        reorder_replicas(
-            self._internal[self.running[0]],
-            {where: (*replicas.nodes[1:], replicas.nodes[0]) for where, replicas in before.items()},
-        )
-        self._observer.elect(before)
-        after = self.leaders()
-        return sum(after[where] != replicas.leader for where, replicas in before.items())
+        orders = {where: (*replicas.nodes[1:], replicas.nodes[0]) for where, replicas in before.items()}
+        reorder_replicas(self._internal[self.running[0]], orders)
+        deadline = time.monotonic() + timeout
+        while True:
+            self._observer.elect(before)
+            after = self.leaders()
+            moved = sum(after[where] != replicas.leader for where, replicas in before.items())
+            if all(after[where] == nodes[0] for where, nodes in orders.items()) or time.monotonic() > deadline:
+                return moved
+            time.sleep(0.1)
 
     def _coordinator(self, topic: str, key: str) -> int:
         """As Kafka finds it: the leader of the partition that the key's hash (Java's) names."""

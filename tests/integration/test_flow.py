@@ -51,7 +51,7 @@ def test_slow_decisions_do_not_break_the_poll_interval(
     kafka, tmp_path, monkeypatch, caplog, step_seconds, stays
 ):
     """24 bars of .25 s take twice the poll interval: in shares the member stays, in one piece it is lost."""
-    _, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker={"session_timeout_seconds": 1})
+    _, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker={"session_timeout_seconds": 3})
     feeder, ticks = Feeder(topology), [worlds.tick(i, x) for i, x in enumerate(worlds.returns(49))]
     feeder.send(ticks[:25])
     assert work(topology, Engine, 25) == (25, False)  # whatever must be compiled is
