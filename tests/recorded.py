@@ -33,7 +33,7 @@ def write_topology(folder: Path, **policy: Any) -> Path:
 def run(
     topology: Topology, events: Iterable[Input], shard: Shard | None = None
 ) -> dict[tuple[str, int], list[Record]]:
-    """Inputs and outputs of one partition, offsets counted from 0 on each topic, by a new shard or this one."""
+    """Inputs and outputs of one partition, offsets counted from 0 on each topic, by a new or this shard."""
     shard, codec = shard or Shard(topology, 0), Codec()
     log: dict[tuple[str, int], list[Record]] = {}
     for event in events:

@@ -181,7 +181,8 @@ class LocalCluster:
             self._observer.elect(before)
             after = self.leaders()
             moved = sum(after[where] != replicas.leader for where, replicas in before.items())
-            if all(after[where] == nodes[0] for where, nodes in orders.items()) or time.monotonic() > deadline:
+            done = all(after[where] == nodes[0] for where, nodes in orders.items())
+            if done or time.monotonic() > deadline:
                 return moved
             time.sleep(0.1)
 
