@@ -97,3 +97,17 @@ def test_of_two_workers_with_one_instance_id_one_stays_and_the_other_says_why(ka
             regimes.until(60, stays)
             assert stays.stop() == 0
     assert replay(topology, log_of(topology)).identical
+
+
+def test_two_workers_with_one_instance_id_under_the_new_protocol_lose_and_double_nothing(kafka, tmp_path):
+    worker = {**PROMPT, "group_protocol": "consumer"}
+    path, topology = make_topology(tmp_path, kafka.bootstrap_servers, worker=worker)
+    feeder, regimes = Feeder(topology), Outputs(topology, "regimes")
+    ticks = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(BARS, shift=200))]
+    with WorkerProcess(path, "same") as first, WorkerProcess(path, "same") as second:
+        for start in range(0, BARS, 50):
+            feeder.send(ticks[start : start + 50])
+            time.sleep(0.5)
+        regimes.until(BARS)
+        assert all(w.stop() in (0, 3) for w in (first, second))
+    check(topology)
