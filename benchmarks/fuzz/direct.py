@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.fuzz.account import Account, Verdict, placed
-from benchmarks.fuzz.cases import stream
+from benchmarks.fuzz.mix import stream
 from stream_allocator.stream.shard import Shard
 from stream_allocator.topology import Topology
 

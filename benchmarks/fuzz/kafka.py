@@ -13,7 +13,8 @@ from confluent_kafka import Producer
 from benchmarks import workload
 from benchmarks.fuzz import raw_headers
 from benchmarks.fuzz.account import Account, Verdict
-from benchmarks.fuzz.cases import Sent, stream
+from benchmarks.fuzz.cases import Sent
+from benchmarks.fuzz.mix import stream
 from benchmarks.fuzz.usage import Usage
 from stream_allocator.codec import Codec
 from stream_allocator.events import Snapshot

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import workload
 from benchmarks.fuzz import direct
-from benchmarks.fuzz.cases import GOOD_OR_DEPENDENT, WRONG, stream
+from benchmarks.fuzz.mix import GOOD_OR_DEPENDENT, WRONG, stream
 from stream_allocator import intake
 from stream_allocator.engine import Engine
 from stream_allocator.stream.shard import Shard
