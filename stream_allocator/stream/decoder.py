@@ -165,8 +165,8 @@ class ReturnDecoder:
     def decode(self, fetched: Fetched) -> DecodedReturns:
         """Read a batch of records."""
         values, keys = fetched.values(), fetched.keys()
-        for key in set(keys).difference(self.keys):
-            self._learn(key)
+        if unknown := set(keys).difference(self.keys):
+            self._learn(unknown)
         forms = self._forms_of(values, fetched.headers())
         bodies = [v or b"" for v in values]
         text = b"".join(bodies)
@@ -230,12 +230,16 @@ class ReturnDecoder:
                 return self._forms.get(value, UNREAD)
         return PLAIN
 
-    def _learn(self, key: bytes | None) -> None:
-        """Enter a universe, which is what a key names, into the tables, where the topology has it."""
-        name = (key or b"").decode("utf-8", "replace")
-        universe = self._topology.universe(name)
-        if universe is not None:
-            self._tables[name] = _Table(universe.assets)
+    def _learn(self, keys: Iterable[bytes | None]) -> None:
+        """Enter universes, which is what keys name, into the tables, where the topology has them.
+
+        The tables are renewed once for all of a batch: a partition of a thousand universes meets most of
+        them in its first one.
+        """
+        names = sorted((key or b"").decode("utf-8", "replace") for key in keys)
+        found = {name: universe for name in names if (universe := self._topology.universe(name)) is not None}
+        if found:
+            self._tables |= {name: _Table(universe.assets) for name, universe in found.items()}
             self._renew()
 
     def _renew(self) -> None:

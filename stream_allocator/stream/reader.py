@@ -35,6 +35,12 @@ AWAY = {
     KafkaError._TIMED_OUT,
     KafkaError._RESOLVE,
     KafkaError._WAIT_COORD,
+    # a broker that has just come up answers before it knows what it holds; topics were seen at start
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
 }
 
 

@@ -214,3 +214,24 @@ def test_another_schema_unreadable_headers_and_a_wrong_key_are_left_to_the_codec
         topology.wire.framing == "fingerprint" or headers != ANOTHER
     )  # elsewhere that header says nothing
     assert [decoded.row(i)[0] for i in range(2)] == ["u", None if heeded else "u"]
+
+
+def test_the_tables_are_renewed_once_for_all_the_universes_of_a_batch(topology, monkeypatch):
+    one = topology.universes[0]
+    many = topology.model_copy(
+        update={"universes": tuple(one.model_copy(update={"name": f"u{i}"}) for i in range(100))}
+    )
+    shard, codec = Shard(many, 0), Codec(many.wire.schema_ids)
+    renewed = []
+    renew = shard._decoder._renew
+    monkeypatch.setattr(shard._decoder, "_renew", lambda: renewed.append(1) or renew())
+    records = []
+    for i, universe in enumerate(many.universes):
+        value, headers = codec.frame(worlds.tick(0, (0.0,) * 4, universe=universe.name))
+        records.append(Record("returns", 0, i, universe.name.encode(), value, tuple(headers)))
+    decoded = shard.decode_returns(RecordBatch(records[:60]))
+    assert [decoded.row(i)[0] for i in range(60)] == [u.name for u in many.universes[:60]]
+    assert len(renewed) == 1
+    shard.decode_returns(RecordBatch(records))
+    shard.decode_returns(RecordBatch(records))
+    assert len(renewed) == 2
