@@ -20,7 +20,15 @@ from benchmarks.chaos.tally import FINDINGS, Verdict
 from stream_allocator.audit import first_break
 from stream_allocator.codec import Codec
 from stream_allocator.errors import CodecError, DataError
-from stream_allocator.events import Allocation, AuditEntry, DeadLetter, Evidence, RegimeUpdate, ReturnEvent
+from stream_allocator.events import (
+    Allocation,
+    AuditEntry,
+    DeadLetter,
+    Evidence,
+    PackedReturnEvent,
+    RegimeUpdate,
+    ReturnEvent,
+)
 from stream_allocator.stream.interleave import ROLES as AUDITED
 from stream_allocator.stream.interleave import interleave
 from stream_allocator.stream.record import INPUTS, Record
@@ -264,13 +272,15 @@ def _ticks(codec: Codec, returns: list[Record], refused: Collection[int]) -> int
     for record in returns:
         event = None if record.offset in refused else _event(codec, ReturnEvent, record)
         if event is not None:
-            events[event.universe, event.source, event.sequence] = len(event.assets)
+            packed = isinstance(event, PackedReturnEvent)
+            count = len(event.returns) // 8 if packed else len(event.assets)
+            events[event.universe, event.source, event.sequence] = count
     return sum(events.values())
 
 
 def _event(codec: Codec, cls: type, record: Record) -> Any:
     """The event of a record, None where it holds none."""
     try:
-        return codec.unframe(cls, record.value, record.headers)
+        return codec.unframe_form(cls, record.value, record.headers)
     except CodecError:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,11 @@ __all__ = ["Verdict", "verdict_of"]
 
 
 def verdict_of(
-    topology: Topology, concurrent: Path | None = None, data: Sequence[Path] = (), processes: int = 1
+    topology: Topology,
+    concurrent: Path | None = None,
+    data: Sequence[Path] = (),
+    processes: int = 1,
+    partitions: Iterable[int] | None = None,
 ) -> Verdict:
     """Judge everything that is on a topology's topics, once workers and feeders have ended.
 
@@ -37,13 +41,15 @@ def verdict_of(
         that a read_uncommitted reader sees and a read_committed one does not.
     processes : int
         Partitions judged at a time; more than one are forked, from a process without a Kafka client.
+    partitions : iterable of int, optional
+        Which; all where it is left out.
     """
     one = partial(_judge_partition, topology, concurrent, tuple(data))
-    partitions = range(topology.topics.partitions)
+    judged = range(topology.topics.partitions) if partitions is None else partitions
     if processes == 1:
-        return sum(map(one, partitions), Verdict())
+        return sum(map(one, judged), Verdict())
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        return sum(pool.imap(one, partitions), Verdict())
+        return sum(pool.imap(one, judged), Verdict())
 
 
 def _judge_partition(
