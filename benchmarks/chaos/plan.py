@@ -23,12 +23,12 @@ RANDOM = "at random"
 KINDS: dict[str, tuple[str, int, float, float]] = {
     "after consume": ("consumed", 8, 0.0, 0.0),
     "mid-step": ("stepping", 150, 0.0, 0.0015),
-    "after produce": ("produced", 8, 0.03, 0.0),
-    "before offsets are sent": ("sending_offsets", 8, 0.03, 0.0),
-    "before commit": ("committing", 8, 0.03, 0.0),
+    "after produce": ("produced", 8, 0.06, 0.0),
+    "before offsets are sent": ("sending_offsets", 8, 0.06, 0.0),
+    "before commit": ("committing", 8, 0.06, 0.0),
     "during commit": ("committing", 8, 0.0, 0.004),
     "after commit": ("committed", 8, 0.0, 0.0),
-    "during snapshot": ("snapshotting", 12, 0.03, 0.0),
+    "during snapshot": ("snapshotting", 12, 0.06, 0.0),
     "during restore": ("restoring", 60, 0.0, 0.0),
 }
 #: What a sleeper may sleep in: the same windows.

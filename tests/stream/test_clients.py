@@ -29,8 +29,10 @@ def test_a_transactional_producer_does_not_back_off_between_transactions():
     settings = producer_settings(topology(), "group-0")
     assert settings["transactional.id"] == "group-0"
     assert settings["retry.backoff.ms"] == settings["retry.backoff.max.ms"] == 1
-    assert (settings["linger.ms"], settings["acks"], settings["enable.idempotence"]) == (0, "all", True)
-    assert "retry.backoff.ms" not in producer_settings(topology())
+    assert (settings["linger.ms"], settings["acks"], settings["enable.idempotence"]) == (20, "all", True)
+    plain = producer_settings(topology())
+    assert "retry.backoff.ms" not in plain
+    assert plain["linger.ms"] == 0  # nothing flushes what a feeder or an execution publishes
 
 
 def test_consumers_commit_nothing_by_themselves_and_see_what_is_committed():
