@@ -4,9 +4,14 @@ For U universes of n assets each and T asset-ticks a second, X = T/n cross-secti
 
     c(n) = bar(n) + decision(n)/every + snapshot(n)/snapshot_bars + bus(n)        seconds of CPU
 
-of a worker, which is one process and one core. Workers are the larger of X c(n) / utilisation, times what the
-busiest has above the mean, and of what memory asks. Keys fall on partitions by hash, so of U universes on W
-workers the busiest has about 1 + sqrt(2 ln(W) W/U) times the mean (the largest of W Poisson counts).
+of a worker, which is one process and one core. It also commits k transactions a second, each worth ``commit``
+seconds, so that (utilisation - k commit) of the core are left. Workers are the larger of X c(n) over that,
+times what the busiest has above the mean, and of what memory asks. Keys fall on partitions by hash, so of U
+universes on W workers the busiest has about 1 + sqrt(2 ln(W) W/U) times the mean (the largest of W Poisson
+counts).
+
+Brokers are the largest of three: what bandwidth asks, what CPU asks (cross-sections and transactions, once
+for each replica), and what partition replicas ask.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from dataclasses import dataclass
 
 from benchmarks.scale.growth import Growth
 
-__all__ = ["Costs", "Load", "Needs", "Site", "needs"]
+__all__ = ["Costs", "Load", "Needs", "Site", "busiest", "needs"]
 
 DAY, MONTH = 86_400.0, 30 * 86_400.0
 MB, GB, TB = 1e6, 1e9, 1e12
@@ -41,6 +46,10 @@ class Costs:
         Bytes on disk and wire: a cross-section, what each leads to, what a decision adds.
     process : float
         Bytes of a worker without universes.
+    commit, broker_commit : float
+        Seconds of CPU of worker and broker for a transaction over four partitions.
+    commit_wait : float
+        Seconds that a transaction lasts beyond ``batch_seconds``.
     """
 
     bar: Growth
@@ -55,6 +64,9 @@ class Costs:
     outputs: Growth
     decisions: Growth
     process: float
+    commit: float = 0.0
+    broker_commit: float = 0.0
+    commit_wait: float = 0.0
 
     def cross_section(self, assets: int, site: Site) -> float:
         """Seconds of a worker's CPU for one cross-section, all in."""
@@ -94,8 +106,10 @@ class Site:
     every : int
         Bars between decisions.
     snapshot_bars : int
+    batch_seconds : float
+        How long a transaction gathers records.
     utilisation : float
-        Share of a core that a worker may use: half, so that it catches up after a fault.
+        Share of a core that a worker or broker may use: half, so that it catches up after a fault.
     worker_memory : float
         Bytes of a pod.
     replication : int
@@ -106,7 +120,8 @@ class Site:
     lag_days : float
         ``min.compaction.lag.ms`` of the snapshots topic: so long all of them are kept.
     broker_bandwidth : float
-        Bytes a second that one broker writes and serves.
+        Bytes a second that one broker takes in, and as many that it gives out.
+    broker_cores : int
     broker_replicas : int
         Partition replicas of one broker.
     core_hour, memory_gb_hour, broker_hour, disk_gb_month : float
@@ -115,6 +130,7 @@ class Site:
 
     every: int = 21
     snapshot_bars: int = 250
+    batch_seconds: float = 0.01
     utilisation: float = 0.5
     worker_memory: float = 8 * GB
     replication: int = 3
@@ -122,6 +138,7 @@ class Site:
     days: float = 30.0
     lag_days: float = 7.0
     broker_bandwidth: float = 150 * MB
+    broker_cores: int = 8
     broker_replicas: int = 4000
     core_hour: float = 0.04
     memory_gb_hour: float = 0.005
@@ -140,6 +157,11 @@ class Needs:
     busiest_universe : float
         Share of a core that one universe takes.
     workers, partitions, brokers : int
+    commits : float
+        Transactions a second, of all workers.
+    busy : float
+        Cores that all brokers together spend on cross-sections, and on transactions ``busy_commits``.
+    busy_commits : float
     memory : float
         Bytes of a worker.
     inward, outward, snapshots : float
@@ -158,6 +180,9 @@ class Needs:
     workers: int
     partitions: int
     brokers: int
+    commits: float
+    busy: float
+    busy_commits: float
     memory: float
     inward: float
     outward: float
@@ -176,7 +201,9 @@ def needs(load: Load, costs: Costs, site: Site = Site()) -> Needs:
     """What a load needs."""
     n, rate = load.assets, load.cross_sections
     each = costs.cross_section(n, site)
-    cores = rate * each / site.utilisation
+    often = 1.0 / (site.batch_seconds + costs.commit_wait)
+    # a worker in need commits less often, with more in each: half of what it may use is always for the work
+    cores = rate * each / max(site.utilisation - often * costs.commit, site.utilisation / 2)
     resident = load.universes * costs.resident(n)
     room = site.worker_memory - costs.process
     workers = max(1, math.ceil(cores), math.ceil(resident / room))
@@ -191,9 +218,13 @@ def needs(load: Load, costs: Costs, site: Site = Site()) -> Needs:
     outputs, snapshots = rate * kept - returns, rate * saved
     written = returns + outputs + snapshots
     served = returns + site.readers * outputs + (site.replication - 1) * written
+    commits = min(workers * often, rate)
+    busy = site.replication * rate * costs.broker(n)
+    busy_commits = site.replication * commits * costs.broker_commit
     brokers = max(
         site.replication,
-        math.ceil((site.replication * written + served) / 2 / site.broker_bandwidth),
+        math.ceil(max(site.replication * written, served) / site.broker_bandwidth),
+        math.ceil((busy + busy_commits) / site.utilisation / site.broker_cores),
         math.ceil(TOPICS * partitions * site.replication / site.broker_replicas),
     )
     disk = site.replication * (
@@ -214,6 +245,9 @@ def needs(load: Load, costs: Costs, site: Site = Site()) -> Needs:
         workers=workers,
         partitions=partitions,
         brokers=brokers,
+        commits=commits,
+        busy=busy,
+        busy_commits=busy_commits,
         memory=memory,
         inward=returns,
         outward=outputs,

@@ -34,7 +34,7 @@ def draw(points: Sequence[Point], costs: Costs, path: Path) -> None:
         single = [
             p for p in points if p.universes == min(q.universes for q in points if q.assets == p.assets)
         ]
-        time.set_title("CPU of one cross-section, ms")
+        time.set_title("CPU of one cross-section, ms (marks: measured, lines: the model)")
         _lines(
             time, n, single,
             (
@@ -42,7 +42,7 @@ def draw(points: Sequence[Point], costs: Costs, path: Path) -> None:
                 ("what a decision adds", costs.decision, lambda p: 1e3 * p.decision_seconds, 1e3),
             ),
         )  # fmt: skip
-        room.set_title("a universe, MB")
+        room.set_title("One universe, MB")
         several = [p for p in points if p.universes > 1]
         _lines(
             room, n, several,
@@ -77,7 +77,8 @@ def _by_universes(axes: Axes, points: Sequence[Point]) -> None:
     axes.set_title("CPU of one cross-section by the number of universes, ms")
     widths = sorted({p.assets for p in points})
     widths = [n for n in widths if sum(p.assets == n for p in points) > 1]
-    for n, colour, dash, mark in zip(widths[-3:], (BLUE, ORANGE, GREEN), DASHES, MARKS, strict=False):
+    shown = [n for n in widths if n in (20, 500, 2000)]  # of 50 assets there is not room for a line
+    for n, colour, dash, mark in zip(shown, (BLUE, ORANGE, GREEN), DASHES, MARKS, strict=False):
         mine = sorted((p.universes, 1e3 * p.bar_seconds) for p in points if p.assets == n)
         axes.plot(*zip(*mine, strict=True), color=colour, linestyle=dash, marker=mark, label=f"{n} assets")
     axes.set_xlabel("universes of one worker")

@@ -66,12 +66,17 @@ def growth(times: ArrayLike, values: ArrayLike, *, stretch: float) -> float:
 
 
 def recoveries(
-    times: Sequence[float], lags: Sequence[float | None], faults: Sequence[float], *, limit: float
+    times: Sequence[float],
+    lags: Sequence[float | None],
+    faults: Sequence[float],
+    *,
+    limit: float,
+    hold: float,
 ) -> NDArray[np.float64]:
-    """Seconds from each fault until the lag is below ``limit`` for good, that is until the next fault.
+    """Seconds from each fault until the lag is back: at most ``limit`` from then on for ``hold`` seconds.
 
     A second in which the broker did not say counts as above. NaN where the lag was not back before the
-    next fault.
+    next fault, or before the samples end.
 
     Parameters
     ----------
@@ -82,6 +87,8 @@ def recoveries(
         When each began, in order.
     limit : float
         Records.
+    hold : float
+        Seconds; longer than a fault needs until it is felt.
     """
     t = np.asarray(times, dtype=np.float64)
     above = np.array([lag is None or lag > limit for lag in lags], dtype=bool)
@@ -89,11 +96,14 @@ def recoveries(
     for i, begun in enumerate(faults):
         end = faults[i + 1] if i + 1 < len(faults) else np.inf
         within = np.flatnonzero((t >= begun) & (t < end))
-        late = within[above[within]]
-        if not late.size:
-            found.append(0.0)
-        elif late[-1] == within[-1]:
-            found.append(np.nan)
-        else:
-            found.append(float(t[late[-1] + 1] - begun))
+        since, back = begun, np.nan
+        for k in within:
+            if above[k]:
+                since = np.nan
+            elif np.isnan(since):
+                since = t[k]
+            if t[k] - since >= hold:
+                back = since - begun
+                break
+        found.append(back)
     return np.array(found)

@@ -16,13 +16,15 @@ pytestmark = pytest.mark.kafka
 
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = (
-    "minutes rate_asset_ticks_per_s share_of_maximum rss_slope_mb_per_hour rss_max_mb descriptors_growth "
-    "lag_max lag_end recovery_worst_s faults lost duplicated"
+    "minutes rate_asset_ticks_per_s share_of_maximum rss_slope_mb_per_hour rss_slope_low rss_slope_high "
+    "rss_max_mb descriptors_growth threads_growth lag_max lag_end recovery_worst_s faults unmatched lost "
+    "duplicated"
 )
 SCALE = (
-    "bar_us_n20 bar_us_n500 bar_us_n2000 bus_us_n50 memory_mb_n20 memory_mb_n500 memory_mb_n2000 "
-    "snapshot_mb_n500 restore_s_a_universe_n500 rebalance_s check_throughput_ratio check_memory_ratio "
-    "check_snapshot_ratio workers_10m brokers_10m snapshot_share_10m snapshot_bars"
+    "bar_us_n20 bar_us_n500 bar_us_n2000 bus_us_n50 commit_ms broker_commit_ms memory_mb_n20 memory_mb_n500 "
+    "memory_mb_n2000 snapshot_mb_n500 restore_s_a_universe_n500 rebalance_s check_cpu_ratio "
+    "check_memory_ratio check_snapshot_ratio check_bus_cpu_ratio check_restore_ratio workers_10m brokers_10m "
+    "snapshot_share_10m"
 )
 
 
@@ -49,8 +51,8 @@ def test_a_quick_soak_loses_and_doubles_nothing(tmp_path):
     figures = last_line_of("soak", tmp_path)
     assert list(figures) == SOAK.split()
     assert figures["faults"] >= 3
-    assert (figures["lost"], figures["duplicated"]) == (0, 0)
-    assert figures["share_of_maximum"] == 0.5
+    assert (figures["lost"], figures["duplicated"], figures["unmatched"]) == (0, 0, 0)
+    assert figures["share_of_maximum"] > 0.4
     assert figures["lag_max"] > 0
 
 

@@ -5,26 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from costs import COSTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.scale.capacity import Costs, Load, Site, busiest, needs
-from benchmarks.scale.growth import Growth
+from benchmarks.scale.capacity import Load, Site, busiest, needs
 
-COSTS = Costs(
-    bar=Growth(1e-4, 4e-6, 3e-8),
-    decision=Growth(2e-3, 2e-5, 0.0),
-    snapshot=Growth(1e-3, 1e-4, 0.0),
-    restore=Growth(1e-3, 1e-4, 0.0),
-    bus=Growth(2e-5, 1e-7, 0.0),
-    broker=Growth(2e-5, 1e-7, 0.0),
-    resident=Growth(3e5, 2e4, 32.0),
-    state=Growth(1e4, 2e4, 32.0),
-    returns=Growth(60.0, 8.0, 0.0),
-    outputs=Growth(250.0, 0.0, 0.0),
-    decisions=Growth(1000.0, 250.0, 0.0),
-    process=2e8,
-)
 loads = st.builds(Load, st.integers(1, 10_000), st.sampled_from((20, 50, 500, 2000)), st.floats(1e3, 1e7))
 
 
@@ -59,6 +45,19 @@ def test_a_plan_in_numbers():
     assert plan.outward == pytest.approx(10 * (250 + 26_000 / 21))
     assert plan.snapshots == pytest.approx(10 * (1e4 + 2e6 + 32e4) / 250)
     assert (plan.workers, plan.partitions, plan.brokers) == (1, 1, 3)
+
+
+def test_transactions_take_from_workers_and_brokers_and_longer_ones_take_less():
+    dear = replace(COSTS, commit=2e-3, broker_commit=2e-2, commit_wait=0.01)
+    load = Load(10_000, 50, 1e6)
+    free, often, seldom = (
+        needs(load, costs, Site(batch_seconds=seconds))
+        for costs, seconds in ((COSTS, 0.01), (dear, 0.01), (dear, 0.1))
+    )
+    assert free.workers < seldom.workers < often.workers
+    assert free.brokers < seldom.brokers < often.brokers
+    assert often.commits == pytest.approx(often.workers * 50)
+    assert often.busy_commits == pytest.approx(3 * often.commits * 2e-2)
 
 
 def test_the_busiest_worker_is_about_where_hashing_puts_it():

@@ -38,11 +38,11 @@ def test_growth_compares_medians_of_both_ends():
     assert growth(t, values, stretch=10.0) == 3.0
 
 
-def test_lag_is_back_when_it_stays_below_the_limit_until_the_next_fault():
-    t = list(range(20))
-    lag = [0, 0, 90, 0, 90, 0, 0, 0, 0, 0, None, None, 80, 5, 0, 0, 0, 0, 90, 90]
-    found = recoveries(t, lag, [1.5, 9.5, 15.5], limit=10)
-    assert found[0] == 3.5  # the second rise counts
+def test_lag_is_back_when_it_stays_below_the_limit_for_as_long_as_is_asked():
+    t = list(range(22))
+    lag = [0, 0, 90, 0, 90, 0, 0, 0, 0, 0, None, None, 80, 5, 0, 0, 0, 0, 90, 90, 0, 0]
+    found = recoveries(t, lag, [1.5, 9.5, 17.5], limit=10, hold=2.0)
+    assert found[0] == 3.5  # the second rise came too soon after the first
     assert found[1] == 3.5  # a broker that does not say is not back
-    assert np.isnan(found[2])
-    assert recoveries(t, [0] * 20, [3.0], limit=10) == [0.0]
+    assert np.isnan(found[2])  # the samples end before it is sure
+    assert recoveries(t, [0] * 22, [3.0], limit=10, hold=2.0) == [0.0]
