@@ -95,7 +95,8 @@ class CovarianceMixture:
 
     The weights learn from the experts' inverse factors W_k, in units of their volatilities.  One expert's is
     renewed every third bar, in turn: correlations with half-lives of 63 bars and more barely move in twelve.
-    Volatilities are always fresh.  `deviation` makes do with these factors too; `matrix` factorises all.
+    Weights are found again every third bar, too.  Volatilities are always fresh.  `deviation` makes do with
+    these factors and weights; `matrix` factorises all and finds the weights of the last bar.
     Above 256 assets one is renewed every sixth bar, and `matrix` makes do as well.
 
     References
@@ -131,7 +132,7 @@ class CovarianceMixture:
     @property
     def weights(self) -> FloatArray:
         """Present weights of the experts, (4,)."""
-        return self._weights.p.copy()
+        return self._weights.present().copy()
 
     def update(self, returns: ArrayLike) -> None:
         """Take the returns of one bar.
@@ -267,13 +268,13 @@ class CovarianceMixture:
     def _fresh(self) -> FloatArray:
         """Sigma, with all correlations as of now where that can be afforded."""
         unit, ratios = self._units()
-        whiteners = self._whiteners
+        whiteners, p = self._whiteners, self._weights.present()
         if self.n <= FRESH:
             whiteners = np.zeros_like(whiteners)
-            for k in np.flatnonzero(self._weights.p):
+            for k in np.flatnonzero(p):
                 self._factorise(int(k), whiteners[k])
         root = np.zeros((self.n, self.n))
-        mix(whiteners, self._weights.p, ratios, root)
+        mix(whiteners, p, ratios, root)
         invert(root)
         root *= unit[:, None]
         covariance: FloatArray = root @ root.T

@@ -1,4 +1,4 @@
-"""Weights of the experts: the maximum of a small concave likelihood, found again after every bar.
+"""Weights of the experts: the maximum of a small concave likelihood, found again after every third bar.
 
 With y_k = W_k x and d_k = diag(W_k) of the experts' inverse Cholesky factors, the combination
 W = sum_k p_k W_k gives a bar the log-likelihood sum_i log(sum_k p_k d_ki) - |sum_k p_k y_k|^2 / 2, concave
@@ -21,6 +21,8 @@ State = dict[str, NDArray[Any]]
 # Half-life of a bar's likelihood and the bars that are kept: four half-lives and one.
 HALF_LIFE = 30.0
 WINDOW = 121
+# Bars from one maximum to the next: in two bars weights with this half-life hardly move.
+LEARN_EVERY = 3
 # Pull to equal weights and of the sum to one, per asset.
 PULL_EQUAL = 0.4
 PULL_SUM = 4.0
@@ -320,7 +322,7 @@ class CombinationWeights:
         self._by_place = self._decay ** ((-1 - np.arange(2 * WINDOW)) % WINDOW)
 
     def update(self, diagonals: FloatArray, gram: FloatArray, count: int) -> None:
-        """Take one bar.
+        """Take one bar; after every third one the weights are found again.
 
         Parameters
         ----------
@@ -331,12 +333,23 @@ class CombinationWeights:
         count : int
             Assets that count.
         """
-        place = self._bars % WINDOW
+        take_bar(diagonals, gram, self._bars % WINDOW, self._decay, self._diagonals, self._gram)
         self._bars += 1
+        if self._bars % LEARN_EVERY == 0:
+            self.p = self._found(count)
+
+    def present(self) -> FloatArray:
+        """The weights as of the last bar, whether or not it was one that finds them; (K,)."""
+        if self._bars % LEARN_EVERY == 0:
+            return self.p
+        return self._found(int(np.count_nonzero(self._diagonals[0, (self._bars - 1) % WINDOW])))
+
+    def _found(self, count: int) -> FloatArray:
         turn = WINDOW - self._bars % WINDOW
         shares = self._by_place[turn : turn + WINDOW]  # places that are still empty add nothing
-        take_bar(diagonals, gram, place, self._decay, self._diagonals, self._gram)
-        self.p = maximise(self._diagonals, shares, self._gram, count * PULL_EQUAL, count * PULL_SUM, self.p)
+        pulls = count * PULL_EQUAL, count * PULL_SUM
+        found: FloatArray = maximise(self._diagonals, shares, self._gram, *pulls, self.p)
+        return found
 
     def reindex(self, index: NDArray[np.int64]) -> CombinationWeights:
         """For another list of assets: what is known of those that stay, the squares at their share."""

@@ -124,24 +124,33 @@ class NaiveMixture:
         y = np.array([w @ z for w, z in zip(W, bounded, strict=True)])
         gram = y @ y.T + np.array([[np.trace(a @ spread @ b.T) for b in W] for a in W])
         self.learnt.append((np.array([np.diag(w) for w in W]), gram, len(live)))
-        self.p = best_weights(self.learnt, self.p)
+        if len(self.learnt) % 3 == 0:
+            self.p = best_weights(self.learnt, self.p)
 
     def deviation(self, holdings):
         """As of the latest renewals."""
-        covariance = self.mixed(self.correlations)
+        covariance = self.mixed(self.correlations, self.p)
         return np.sqrt(holdings @ covariance @ holdings)
 
     def matrix(self):
-        return self.mixed(self.correlations if self.many else [self.correlation_of(k) for k in range(K)])
+        return self.mixed(self.present(), self.weights())
 
-    def mixed(self, correlations):
+    def present(self):
+        """The correlations that the matrix is made of."""
+        return self.correlations if self.many else [self.correlation_of(k) for k in range(K)]
+
+    def weights(self):
+        """As of the last bar."""
+        return best_weights(self.learnt, self.p) if self.learnt else self.p
+
+    def mixed(self, correlations, p):
         variance = self.volatilities()
         known = variance["blended"] > 0
         covariance = np.zeros((self.n, self.n))
         W = np.zeros((self.n, self.n))
         for k, (kind, _, _) in enumerate(EXPERTS):
             v = np.where(known, variance[kind], 1.0)
-            W += self.p[k] * np.linalg.inv(np.linalg.cholesky(correlations[k] * np.outer(v, v)))
+            W += p[k] * np.linalg.inv(np.linalg.cholesky(correlations[k] * np.outer(v, v)))
         covariance = np.linalg.inv(W.T @ W)
         return np.where(np.outer(known, known), covariance, 0.0)
 

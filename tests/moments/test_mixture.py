@@ -118,15 +118,17 @@ def agree(rows, found, naive):
         found.update(row)
         naive.update(row)
         if t % 4 == 0 or t == len(rows) - 1:
-            np.testing.assert_allclose(found.weights, naive.p, atol=5e-4, err_msg=f"bar {t}")
+            np.testing.assert_allclose(found.weights, naive.weights(), atol=5e-4, err_msg=f"bar {t}")
             np.testing.assert_allclose(
                 found.matrix(), naive.matrix(), rtol=2e-3, atol=1e-9 * np.nanmax(rows**2)
             )
-            before = naive.p
-            naive.p = found.weights  # the same weights: the rest is exact
+            before = naive.p  # with the same weights the rest is exact
+            naive.p = found.weights
+            exact = naive.mixed(naive.present(), naive.p)
             np.testing.assert_allclose(
-                found.matrix(), naive.matrix(), rtol=1e-8, atol=1e-12 * np.nanmax(rows**2), err_msg=f"bar {t}"
+                found.matrix(), exact, rtol=1e-8, atol=1e-12 * np.nanmax(rows**2), err_msg=f"bar {t}"
             )
+            naive.p = found._weights.p
             holdings = np.arange(1.0, 1.0 + naive.n)
             assert found.deviation(holdings) == pytest.approx(naive.deviation(holdings), rel=1e-8), t
             naive.p = before
@@ -350,7 +352,8 @@ def test_reindexed_estimate_keeps_what_stays():
 
 def test_a_leading_part_of_the_list_keeps_its_covariance():
     estimate = fed(market(200))
-    np.testing.assert_allclose(estimate.reindex([0, 1, 2]).matrix(), estimate.matrix()[:3, :3], rtol=0.05)
+    # the weights of the experts are found again, from what those three say
+    np.testing.assert_allclose(estimate.reindex([0, 1, 2]).matrix(), estimate.matrix()[:3, :3], rtol=0.1)
 
 
 def test_a_newcomer_is_learnt_and_the_others_go_on():
