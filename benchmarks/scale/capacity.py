@@ -39,7 +39,7 @@ class Costs:
     bus : Growth
         Seconds of CPU of a worker for a cross-section that come and go through Kafka.
     broker : Growth
-        Seconds of CPU of the broker for one.
+        Seconds of CPU of the broker for one, by the bytes that it leads to on disk, snapshots included.
     resident, state : Growth
         Bytes of a universe: in a worker's memory, and as snapshot.
     returns, outputs, decisions : Growth
@@ -219,7 +219,7 @@ def needs(load: Load, costs: Costs, site: Site = Site()) -> Needs:
     written = returns + outputs + snapshots
     served = returns + site.readers * outputs + (site.replication - 1) * written
     commits = min(workers * often, rate)
-    busy = site.replication * rate * costs.broker(n)
+    busy = site.replication * rate * costs.broker(kept + saved)
     busy_commits = site.replication * commits * costs.broker_commit
     brokers = max(
         site.replication,

@@ -23,8 +23,8 @@ def costs_of(points: Sequence[Point], through: Sequence[BusPoint]) -> Costs:
     """Fit every cost to the points."""
     n = [p.assets for p in points]
 
-    def of(name: str) -> Growth:
-        return fit(n, [getattr(p, name) for p in points])
+    def of(name: str, degree: int = 2) -> Growth:
+        return fit(n, [getattr(p, name) for p in points], degree)
 
     wide = [b.size.assets for b in through]
     resident, state = of("resident_bytes"), of("state_bytes")
@@ -33,12 +33,12 @@ def costs_of(points: Sequence[Point], through: Sequence[BusPoint]) -> Costs:
     steady = [b.transactions for b in through if b.transactions is not None]
     return Costs(
         bar=of("bar_seconds"),
-        decision=of("decision_seconds"),
+        decision=of("decision_seconds", 3),  # it factors a matrix
         snapshot=of("snapshot_seconds"),
         restore=of("restore_seconds"),
         # a difference of two measurements may come out below nothing; then nothing is seen of it
         bus=fit(wide, [max(seconds, 1e-6) for seconds in rest]),
-        broker=fit(wide, [b.broker_seconds for b in through]),
+        broker=fit([_written(b) for b in through], [b.broker_seconds for b in through], 1),
         resident=resident,
         state=state,
         returns=fit(wide, [b.returns_bytes for b in through]),
@@ -49,6 +49,11 @@ def costs_of(points: Sequence[Point], through: Sequence[BusPoint]) -> Costs:
         broker_commit=float(np.mean([t.broker_seconds for t in steady])),
         commit_wait=max(0.0, float(np.mean([1.0 / t.rate for t in steady])) - 0.01),
     )
+
+
+def _written(b: BusPoint) -> float:
+    """Bytes on the broker's disk for a cross-section."""
+    return b.returns_bytes + b.output_bytes + b.snapshot_bytes
 
 
 def _in_memory(b: BusPoint, points: Sequence[Point]) -> float:
@@ -108,7 +113,7 @@ def check_bus(b: BusPoint, costs: Costs) -> list[Row]:
             1e3 * (work + saved * costs.snapshot(n) + costs.bus(n)),
             1e3 * b.worker_seconds,
         ),
-        ("CPU of the broker for it, ms", 1e3 * costs.broker(n), 1e3 * b.broker_seconds),
+        ("CPU of the broker for it, ms", 1e3 * costs.broker(_written(b)), 1e3 * b.broker_seconds),
         (
             "memory of the worker, MB",
             (costs.process + universes * costs.resident(n)) / MB,

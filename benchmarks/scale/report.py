@@ -122,12 +122,12 @@ def costs_table(costs: Costs) -> Table:
     for name in (*seconds, *sizes):
         growth: Growth = getattr(costs, name)
         unit, factor = ("µs", 1e6) if name in seconds else ("B", 1.0)
-        parts = (factor * part for part in (growth.constant, growth.linear, growth.quadratic))
-        rows.append([f"{name}, {unit}", *parts, 100 * growth.worst])
-    rows.append(["process, B", costs.process, 0.0, 0.0, 0.0])
-    columns = ("", "constant", "x n", "x n²", "worst error at a point, %")
-    note = "Least squares of relative errors, no part negative"
-    return Table("The model's costs by the number of assets n", columns, rows, note)
+        parts = (growth.constant, growth.linear, growth.quadratic, growth.cubic)
+        rows.append([f"{name}, {unit}", *(factor * part for part in parts), 100 * growth.worst])
+    rows.append(["process, B", costs.process, 0.0, 0.0, 0.0, 0.0])
+    columns = ("", "constant", "x n", "x n²", "x n³", "worst error at a point, %")
+    note = "Least squares of relative errors, no part negative; n: assets, for broker: bytes written"
+    return Table("The model's costs", columns, rows, note)
 
 
 def plans_table(costs: Costs) -> tuple[Table, list[Needs]]:

@@ -26,7 +26,7 @@ from benchmarks.soak.run import STEADY, VICTIM, Size, Soak
 from benchmarks.soak.world import ASSETS, PARTITIONS
 
 BROKER = {"log.segment.bytes": str(128 << 20)}
-LONG = Size(1800.0, 60.0, 30.0, 20.0, 5.0, 1000, 2, 600.0)
+LONG = Size(1800.0, 60.0, 15.0, 20.0, 5.0, 1000, 2, 600.0)
 QUICK = Size(16.0, 5.0, 2.0, 2.0, 1.0, 250, PARTITIONS, 300.0)
 
 
@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the same in about a minute")
     parser.add_argument("--minutes", type=float, help="how long the soak itself lasts (default 30)")
+    parser.add_argument("--every", type=float, help="seconds from one fault to the next (default 60)")
     parser.add_argument("--judged", type=int, help="partitions that are replayed for the verdict")
     parser.add_argument("--picture", type=Path, help="where the plot goes, as SVG")
     parser.add_argument("--page", type=Path, help="a page of docs whose tables are replaced")
@@ -47,7 +48,8 @@ def size_of(chosen: argparse.Namespace) -> Size:
     size = QUICK if chosen.quick else LONG
     soak = size.soak if chosen.minutes is None else 60.0 * chosen.minutes
     judged = size.judged if chosen.judged is None else chosen.judged
-    return replace(size, soak=soak, judged=judged)
+    every = size.every if chosen.every is None else chosen.every
+    return replace(size, soak=soak, judged=judged, every=every, first=min(size.first, every))
 
 
 def main() -> int:
