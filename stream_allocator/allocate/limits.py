@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.allocate.program import Array, Program
+from stream_allocator.allocate.limit import Kind, Limit, LimitsOnSums, adder, limits_on_sums
+from stream_allocator.allocate.program import Array, Group, Program
 from stream_allocator.allocate.robust import tracking_error, volatility
 from stream_allocator.events import LimitState
 
@@ -29,96 +29,61 @@ __all__ = [
     "worst_violation",
 ]
 
-Kind = Literal[
-    "box_lower",
-    "box_upper",
-    "liquidity",
-    "minimum_trade",
-    "exit",
-    "active",
-    "cash_lower",
-    "cash_upper",
-    "group_lower",
-    "group_upper",
-    "group_long",
-    "group_gross",
-    "gross",
-    "turnover",
-    "volatility",
-    "tracking",
-]
-
 # A limit binds where its value is this near to its bound; published answers are exact to 1e-12.
 BINDING = 1e-9
 # Violations smaller than this are rounding.
 ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One limit.
+class _Block(NamedTuple):
+    """The limits of one kind on assets: which have one, the row of the first, and what they are called."""
 
-    Attributes
-    ----------
-    name : str
-        As published: ``upper[AAPL]``, ``group_upper[tech]``, ``turnover``.
-    kind : str
-        Of an asset ``box_lower``, ``box_upper``, ``liquidity`` (its trade), ``minimum_trade`` (in its place
-        where the trade would be too small), ``exit`` (its holding), ``active`` (its distance from the
-        benchmark); of a group ``group_lower``, ``group_upper``,
-        ``group_long``, ``group_gross``; of the portfolio ``cash_lower``, ``cash_upper``, ``gross``,
-        ``turnover``, ``volatility``, ``tracking``.  Net exposure is 1 - cash.
-    scope : str
-        The asset or group; empty for the portfolio.
-    bound : float
-        Finite.
-    sense : float
-        +1 where the value must not be above the bound, -1 where it must not be below.
-    index : int
-        Position of the asset or group; -1 for the portfolio.
-    width : float
-        What a slack is compared with: the distance between the two bounds of a pair, else the bound.
-    """
-
-    name: str
     kind: Kind
-    scope: str
-    bound: float
-    sense: float
-    index: int
-    width: float
+    which: NDArray[np.intp]
+    first: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
     """All limits with a finite bound, in their one fixed order: those of assets as columns, then the others.
 
-    A block is a kind, the assets that have such a limit, and the place of its first in the order.  All but
-    the limits on the trade itself are lasting.
+    All but the limits on the trade itself are lasting.
     """
 
     assets: tuple[str, ...]
     resting: frozenset[int]
-    blocks: tuple[tuple[Kind, NDArray[np.intp], int], ...]
+    blocks: tuple[_Block, ...]
+    sums: LimitsOnSums
     few: tuple[Limit, ...]
-    members: tuple[NDArray[np.intp], ...]
     bound: Array
     sense: Array
     width: Array
     lasting: NDArray[np.bool_]
 
-    def limit(self, row: int) -> Limit:
-        """One limit."""
+    def called(self, row: int) -> tuple[str, Kind, str, int]:
+        """Name, kind, scope and index of one limit."""
         before = len(self.bound) - len(self.few)
         if row >= before:
-            return self.few[row - before]
-        kind, which, first = next(block for block in reversed(self.blocks) if row >= block[2])
-        i = int(which[row - first])
-        if kind == "liquidity" and i in self.resting:
-            kind = "minimum_trade"
-        name = f"{kind.removeprefix('box_')}[{self.assets[i]}]"
+            limit = self.few[row - before]
+            return limit.name, limit.kind, limit.scope, limit.index
+        block = next(block for block in reversed(self.blocks) if row >= block.first)
+        i = int(block.which[row - block.first])
+        if block.kind == "liquidity" and i in self.resting:
+            return f"minimum_trade[{self.assets[i]}]", "minimum_trade", self.assets[i], i
+        return block.names[i], block.kind, self.assets[i], i
+
+    def limit(self, row: int) -> Limit:
+        """One limit."""
+        name, kind, scope, index = self.called(row)
         bound, sense, width = float(self.bound[row]), float(self.sense[row]), float(self.width[row])
-        return Limit(name, kind, self.assets[i], bound, sense, i, width)
+        return Limit(name, kind, scope, bound, sense, index, width)
+
+
+@lru_cache(maxsize=256)
+def _names(kind: Kind, assets: tuple[str, ...]) -> tuple[str, ...]:
+    """What limits of one kind are called, an asset each."""
+    return tuple([f"{kind.removeprefix('box_')}[{asset}]" for asset in assets])
 
 
 @lru_cache(maxsize=16)
@@ -131,37 +96,40 @@ def _table(program: Program) -> _Table:
         ("exit", program.holding, 1.0, program.holding),
         ("active", program.active, 1.0, program.active),
     )
-    blocks: list[tuple[Kind, NDArray[np.intp], int]] = []
+    blocks: list[_Block] = []
     bounds, senses, widths, lasting, first = [], [], [], [], 0
     for kind, bound, sense, width in of_assets:
-        which = np.flatnonzero(np.isfinite(bound))
+        (which,) = np.isfinite(bound).nonzero()
         if which.size:
-            blocks.append((kind, which, first))
+            blocks.append(_Block(kind, which, first, _names(kind, program.assets)))
             bounds.append(bound[which])
-            senses.append(np.full(which.size, sense))
+            senses += [sense] * which.size
             widths.append(width[which])
-            lasting.append(np.full(which.size, kind != "liquidity"))
+            lasting += [kind != "liquidity"] * which.size
             first += which.size
-    few = _sums(program)
-    add = _adder(few)
+    sums = limits_on_sums(program.cash_lower, program.cash_upper, program.groups, program.gross)
     of_portfolio: tuple[tuple[Kind, float], ...] = (
         ("turnover", program.turnover),
         ("volatility", program.volatility),
         ("tracking", program.tracking),
     )
+    caps: list[Limit] = []
+    add = adder(caps)
     for kind, cap in of_portfolio:
         add(kind, "", cap, 1.0, -1, cap)
-    width = np.concatenate([*widths, [limit.width for limit in few]])
+    width = np.concatenate([*widths, sums.width, [cap.width for cap in caps]])
     return _Table(
         assets=program.assets,
         resting=frozenset(program.resting),
         blocks=tuple(blocks),
-        few=tuple(few),
-        members=tuple([np.array(group.members, dtype=np.intp) for group in program.groups]),
-        bound=np.concatenate([*bounds, [limit.bound for limit in few]]),
-        sense=np.concatenate([*senses, [limit.sense for limit in few]]),
+        sums=sums,
+        few=(*sums.limits, *caps),
+        bound=np.concatenate([*bounds, sums.bound, [cap.bound for cap in caps]]),
+        sense=np.concatenate([senses, sums.sense, [cap.sense for cap in caps]]),
         width=np.where(np.isfinite(width) & (width > 0.0), width, 1.0),
-        lasting=np.concatenate([*lasting, [limit.kind != "turnover" for limit in few]]).astype(np.bool_),
+        lasting=np.array(
+            lasting + [True] * len(sums.limits) + [cap.kind != "turnover" for cap in caps], dtype=np.bool_
+        ),
     )
 
 
@@ -176,73 +144,54 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
     return tuple(table.limit(row) for row in range(len(table.bound)))
 
 
-def _adder(found: list[Limit]) -> Callable[[Kind, str, float, float, int, float], None]:
-    """What appends a limit to ``found``, if its bound is finite."""
-
-    def add(kind: Kind, scope: str, bound: float, sense: float, index: int, width: float) -> None:
-        if math.isfinite(bound):
-            name = f"{kind.removeprefix('box_')}[{scope}]" if scope else kind
-            scale = width if math.isfinite(width) and width > 0.0 else 1.0
-            found.append(Limit(name, kind, scope, float(bound), sense, index, float(scale)))
-
-    return add
-
-
-def _sums(program: Program) -> list[Limit]:
-    """The limits on sums of weights: cash, groups and gross."""
-    found: list[Limit] = []
-    add = _adder(found)
-    cash = program.cash_upper - program.cash_lower
-    add("cash_lower", "", program.cash_lower, -1.0, -1, cash)
-    add("cash_upper", "", program.cash_upper, 1.0, -1, cash)
-    for j, g in enumerate(program.groups):
-        add("group_lower", g.name, g.lower, -1.0, j, g.upper - g.lower)
-        add("group_upper", g.name, g.upper, 1.0, j, g.upper - g.lower)
-        add("group_long", g.name, g.long, 1.0, j, g.long)
-        add("group_gross", g.name, g.gross, 1.0, j, g.gross)
-    add("gross", "", program.gross, 1.0, -1, program.gross)
-    return found
-
-
 def values(program: Program, weights: Array) -> Array:
     """The value of each limit at ``weights``, in the order of :func:`limits_of`."""
     table = _table(program)
-    trade = np.abs(weights - program.current)
-    of_assets: dict[Kind, Callable[[], Array]] = {
-        "box_lower": lambda: weights,
-        "box_upper": lambda: weights,
-        "liquidity": lambda: trade,
-        "exit": lambda: np.abs(weights),
-        "active": lambda: np.abs(weights - program.benchmark),
-    }
-    of_portfolio: dict[Kind, Callable[[], float]] = {
-        "cash_lower": lambda: 1.0 - float(weights.sum()),
-        "cash_upper": lambda: 1.0 - float(weights.sum()),
-        "gross": lambda: float(np.abs(weights).sum()),
-        "turnover": lambda: float(trade.sum()),
-        "volatility": lambda: volatility(program, weights),
-        "tracking": lambda: tracking_error(program, weights),
-    }
-
-    def value(limit: Limit) -> float:
-        if limit.index < 0:
-            return of_portfolio[limit.kind]()
-        held = weights[table.members[limit.index]]
-        match limit.kind:
+    add = np.add.reduce  # what an array's sum comes to, without the detours on the way there
+    size, trade = np.abs(weights), np.abs(weights - program.current)
+    of_assets = []
+    for kind, which, _, _ in table.blocks:
+        match kind:
+            case "liquidity":
+                column = trade
+            case "exit":
+                column = size
+            case "active":
+                column = np.abs(weights - program.benchmark)
+            case _:
+                column = weights
+        of_assets.append(column if which.size == column.size else column[which])
+    cash = 1.0 - add(weights)
+    nets: dict[int, float] = {}
+    of_few: list[float] = []
+    for limit in table.few:
+        kind, j = limit.kind, limit.index
+        match kind:
+            case "group_lower" | "group_upper":
+                if j not in nets:
+                    nets[j] = add(weights[table.sums.members[j]])
+                of_few.append(nets[j])
             case "group_long":
-                held = np.maximum(held, 0.0)
+                of_few.append(add(np.maximum(weights[table.sums.members[j]], 0.0)))
             case "group_gross":
-                held = np.abs(held)
-        return float(held.sum())
-
-    of_blocks = [of_assets[kind]()[which] for kind, which, _ in table.blocks]
-    return np.concatenate([*of_blocks, [value(limit) for limit in table.few]])
+                of_few.append(add(size[table.sums.members[j]]))
+            case "gross":
+                of_few.append(add(size))
+            case "turnover":
+                of_few.append(add(trade))
+            case "volatility":
+                of_few.append(volatility(program, weights))
+            case "tracking":
+                of_few.append(tracking_error(program, weights))
+            case _:
+                of_few.append(cash)
+    return np.concatenate([*of_assets, of_few])
 
 
 def violations(program: Program, weights: Array) -> dict[str, float]:
     """By how much each broken limit is broken, in its own unit (weights, or volatility a year)."""
     table, excess = _table(program), _excess(program, values(program, weights))
-    return {table.limit(int(row)).name: float(excess[row]) for row in np.flatnonzero(excess > 0.0)}
+    return {table.called(row)[0]: float(excess[row]) for row in (excess > 0.0).nonzero()[0].tolist()}
 
 
 def total_violation(program: Program, weights: Array) -> float:
@@ -308,15 +257,19 @@ class Rows:
         return value
 
 
-@lru_cache(maxsize=16)
 def rows_of(program: Program) -> Rows:
     """Cash, groups and gross as rows; a pair of bounds on one sum stands next to each other."""
-    rows = _sums(program)
-    n = len(program.assets)
+    cash = program.cash_lower, program.cash_upper
+    return _rows(len(program.assets), *cash, program.groups, program.gross)
+
+
+@lru_cache(maxsize=64)
+def _rows(n: int, cash_lower: float, cash_upper: float, groups: tuple[Group, ...], gross: float) -> Rows:
+    rows = limits_on_sums(cash_lower, cash_upper, groups, gross).limits
     normals, magnitudes, bounds = np.zeros((len(rows), n)), np.zeros((len(rows), n)), np.empty(len(rows))
     for j, limit in enumerate(rows):
         bounds[j] = limit.sense * limit.bound
-        members = list(program.groups[limit.index].members) if limit.index >= 0 else list(range(n))
+        members = list(groups[limit.index].members) if limit.index >= 0 else list(range(n))
         match limit.kind:
             case "cash_lower" | "cash_upper":  # cash = 1 - sum(w)
                 normals[j] = -limit.sense
@@ -360,16 +313,16 @@ def limit_states(
     told = binding.copy()
     told[order[: max(0, min(nearest, int((~binding).sum())))]] = True
     states = []
-    for row in np.flatnonzero(told).tolist():
-        limit = table.limit(row)
+    for row in told.nonzero()[0].tolist():
+        name, kind, scope, _ = table.called(row)
         states.append(
             LimitState(
-                name=limit.name,
-                kind=limit.kind,
-                scope=limit.scope,
-                bound=limit.bound,
+                name=name,
+                kind=kind,
+                scope=scope,
+                bound=float(table.bound[row]),
                 value=float(value[row]),
-                shadow_price=float(multipliers.get(limit.name, 0.0)),
+                shadow_price=float(multipliers.get(name, 0.0)),
                 binding=bool(binding[row]),
             )
         )

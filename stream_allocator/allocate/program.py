@@ -28,6 +28,11 @@ class ProgramError(ValueError):
         self.field = field
 
 
+def _one_zero(value: float) -> float:
+    """``value``, and 0 for -0: what is made once for equal numbers must not depend on which came first."""
+    return value + 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Bounds on some assets together; infinite where there is none.
@@ -52,6 +57,10 @@ class Group:
     upper: float = math.inf
     long: float = math.inf
     gross: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper", "long", "gross"):
+            object.__setattr__(self, name, _one_zero(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +245,7 @@ class Program:
             value = float(getattr(self, name))
             if not holds(value):
                 raise ProgramError(name, f"must be {words}, got {value}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, _one_zero(value))
         if self.risk_aversion == 0.0 and self.deviation_aversion == 0.0:
             raise ProgramError("risk_aversion", "must be positive where deviation_aversion is 0")
 

@@ -136,3 +136,30 @@ def test_a_broken_limit_is_told_with_its_value():
     state = next(s for s in limit_states(p, w, {}) if s.name == "volatility")
     assert state.binding
     assert state.value == volatility(p, w) > 0.01
+
+
+@given(kinds, seeds, st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf]))
+def test_the_values_of_sums_are_those_of_numpy_bit_for_bit(kind, seed, odd):
+    p = programme(kind, seed)
+    w = np.random.default_rng(seed).normal(size=len(p.assets)).round(1)  # with ties
+    w[seed % len(w)] = odd
+    with np.errstate(invalid="ignore"):
+        found = dict(zip([limit.name for limit in limits_of(p)], values(p, w), strict=True))
+        hand = {"gross": np.abs(w).sum(), "turnover": np.abs(w - p.current).sum()}
+        hand |= {name: 1.0 - w.sum() for name in ("cash_lower", "cash_upper")}
+        for g in p.groups:
+            held = w[list(g.members)]
+            hand |= {f"group_{side}[{g.name}]": held.sum() for side in ("lower", "upper")}
+            hand[f"group_long[{g.name}]"] = np.maximum(held, 0.0).sum()
+            hand[f"group_gross[{g.name}]"] = np.abs(held).sum()
+    for name in found.keys() & hand.keys():
+        assert np.array_equal(found[name], hand[name], equal_nan=True), name
+
+
+def test_bounds_that_are_equal_are_the_same_to_the_last_bit():
+    one = programme("plain", 0, n=2, cash_lower=-0.0, groups=(Group("g", (0,), -0.0, 0.5),))
+    other = programme("plain", 0, n=2, cash_lower=0.0, groups=(Group("g", (0,), 0.0, 0.5),))
+    for p in (one, other):  # whichever came first
+        assert not any(np.signbit(limit.bound) for limit in limits_of(p))
+        assert not np.signbit(p.cash_lower)
+        assert not np.signbit(p.groups[0].lower)
