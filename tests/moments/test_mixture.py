@@ -1,4 +1,4 @@
-"""The covariance mixture: the naive twin, laws, missing values, assets that enter and leave."""
+"""The covariance mixture: the naive twin, laws, missing values."""
 
 import math
 
@@ -6,88 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from mixture_rows import constants, duplicates, fed, halted, holes, market, newcomer, returns, same_bits
 from naive_mixture import NaiveMixture
 
 from stream_allocator.moments import mixture
 from stream_allocator.moments.mixture import CovarianceMixture
 
-RETURN = st.one_of(
-    st.floats(-0.2, 0.2),
-    st.sampled_from([0.0, 0.01, -0.01, 1e-300, 1e20, -1e200, math.nan, math.inf, -math.inf]),
-)
-
-
-@st.composite
-def returns(draw, longest=75):
-    n = draw(st.integers(1, 5))
-    rows = draw(arrays(float, (draw(st.integers(0, longest)), n), elements=RETURN))
-    if n > 1 and draw(st.booleans()):
-        rows[:, 1] = rows[:, 0]  # a duplicate
-    if draw(st.booleans()):
-        rows[:, -1] = draw(st.sampled_from([0.0, 0.01, math.nan]))  # a constant, or never seen
-    if len(rows) and draw(st.booleans()):
-        rows[draw(st.integers(0, len(rows) - 1))] = math.nan  # a bar without any return
-    return rows
-
-
-def fed(rows, estimate=None):
-    estimate = estimate or CovarianceMixture(rows.shape[1])
-    for row in rows:
-        estimate.update(row)
-    return estimate
-
-
-def market(T=300, n=5, seed=0):
-    """A common factor, heavy tails, two volatility regimes, volatilities a hundredfold apart."""
-    rng = np.random.default_rng(seed)
-    calm = np.where(np.arange(T) // 70 % 2, 2.5, 1.0)[:, None]
-    own = rng.standard_t(5, size=(T, n))
-    return 0.01 * calm * (rng.normal(size=(T, 1)) + own) * np.geomspace(0.1, 10.0, n)
-
-
-def holes(rows, share, seed=1):
-    rows = rows.copy()
-    rows[np.random.default_rng(seed).random(rows.shape) < share] = math.nan
-    return rows
-
-
-def same_bits(a, b):
-    first, second = a.state(), b.state()
-    assert first.keys() == second.keys()
-    for name, array in first.items():
-        assert array.dtype == second[name].dtype
-        assert array.tobytes() == second[name].tobytes(), name
-
-
 # -- the definition
-
-
-def duplicates():
-    rows = market(84, 3)
-    rows[:, 2] = rows[:, 0]
-    return rows
-
-
-def constants():
-    rows = market(84, 3)
-    rows[:, 1] = 0.01
-    rows[:, 2] = 0.0
-    return rows
-
-
-def newcomer():
-    rows = holes(market(90, 3), 0.1)
-    rows[:40, 1] = math.nan
-    return rows
-
-
-def halted():
-    rows = market(90, 3)
-    rows[10:50, 0] = 0.0
-    rows[45:85, 1] = math.nan
-    rows[75] *= 30.0
-    return rows
 
 
 @pytest.mark.parametrize(
@@ -335,78 +260,6 @@ def test_an_asset_that_was_constant_is_measured_once_it_moves():
     rows[:200, 1] = 0.0
     volatility = fed(rows).volatility()[1]
     assert 0.5 < volatility / np.std(rows[300:, 1]) < 2.0
-
-
-# -- assets that enter and leave
-
-
-def test_reindexed_estimate_keeps_what_stays():
-    rows = holes(market(200), 0.05)
-    estimate = fed(rows)
-    same = estimate.reindex(np.arange(5))
-    np.testing.assert_allclose(same.matrix(), estimate.matrix(), rtol=1e-12)
-    fewer = estimate.reindex([0, 2, 4])
-    np.testing.assert_allclose(np.sqrt(np.diag(fewer.matrix())), estimate.volatility()[[0, 2, 4]], rtol=0.1)
-    assert fewer.bars == estimate.bars
-
-
-def test_a_leading_part_of_the_list_keeps_its_covariance():
-    estimate = fed(market(200))
-    # the weights of the experts are found again, from what those three say
-    np.testing.assert_allclose(estimate.reindex([0, 1, 2]).matrix(), estimate.matrix()[:3, :3], rtol=0.1)
-
-
-def test_a_newcomer_is_learnt_and_the_others_go_on():
-    rows = market(500, 4, seed=8)
-    estimate = fed(rows[:300, :3]).reindex([-1, 0, 1, 2])
-    for row in rows[300:, [3, 0, 1, 2]]:
-        estimate.update(row)
-        assert np.isfinite(estimate.matrix()).all()
-    whole = fed(rows)
-    np.testing.assert_allclose(estimate.volatility(), whole.volatility()[[3, 0, 1, 2]], rtol=0.35)
-    assert (
-        np.abs(estimate.correlation() - whole.correlation()[np.ix_([3, 0, 1, 2], [3, 0, 1, 2])]).max() < 0.2
-    )
-
-
-def test_only_newcomers_start_afresh():
-    assert fed(market(100)).reindex([-1, -1]).bars == 0
-
-
-@pytest.mark.parametrize("index", [[], [[0]], [0, 0], [3], [-2]])
-def test_an_index_that_does_not_name_positions_is_refused(index):
-    with pytest.raises(ValueError, match="index"):
-        fed(market(3, 3)).reindex(np.array(index, int))
-
-
-# -- state
-
-
-@settings(max_examples=20, deadline=None)
-@given(returns(), st.integers(0, 75))
-def test_a_restored_estimate_goes_on_with_the_same_bits(rows, cut):
-    estimate = fed(rows[:cut])
-    restored = CovarianceMixture.from_state(estimate.state())
-    same_bits(estimate, restored)
-    fed(rows[cut:], estimate)
-    fed(rows[cut:], restored)
-    same_bits(estimate, restored)
-    assert estimate.matrix().tobytes() == restored.matrix().tobytes()
-
-
-def test_a_restored_estimate_goes_on_with_the_same_bits_while_it_learns():
-    rows = holes(market(220), 0.05)
-    estimate = fed(rows[:151])
-    restored = CovarianceMixture.from_state(estimate.state())
-    same_bits(fed(rows[151:], estimate), fed(rows[151:], restored))
-
-
-@pytest.mark.parametrize("name", ["squares", "diagonals", "gram", "triangles", "whitener_diagonals"])
-def test_a_state_of_another_shape_is_refused(name):
-    state = fed(market(3, 3)).state()
-    state[name] = state[name][..., :2]
-    with pytest.raises(ValueError, match=name):
-        CovarianceMixture.from_state(state)
 
 
 def test_a_bar_of_another_shape_is_refused():
