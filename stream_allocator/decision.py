@@ -1,6 +1,8 @@
 """From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from stream_allocator.moments import likely_factor_form, radius
 from stream_allocator.policy import AssetCostPolicy, Policy
 from stream_allocator.topology import Universe
 
-__all__ = ["Context", "decide"]
+__all__ = ["Context", "Pair", "decide", "settled_by"]
 
 Array = NDArray[np.float64]
 
@@ -85,14 +87,14 @@ def build_program(
     """
     policy = book.policy
     n = len(universe.assets)
-    year = policy.moments.periods_per_year
     unusable: str | None = None
     try:
         moments = usable_moments(market, view, policy)
     except FAULTS as fault:
         moments = Moments(np.zeros(n), 1.0, np.zeros((n, 0)), np.zeros(n), 0.0)
         unusable = f"moments unusable: {fault}"
-    lower, upper = box(universe, policy)
+    settled = settled_by(Pair(universe, policy))
+    lower, upper = settled.lower, settled.upper
     trade, holding = np.full(n, np.inf), np.full(n, np.inf)
     volume = market.average_volume()
     known = np.isfinite(volume)
@@ -105,10 +107,6 @@ def build_program(
     budget = policy.budgets[view.segment.label]
     gelbrich = policy.uncertainty.form == "gelbrich"
     benchmark = policy.limits.benchmark
-    held = benchmark.weights if benchmark else {}
-    spread = year / policy.costs.horizon_days
-    place = {asset: i for i, asset in enumerate(universe.assets)}
-    linear, quadratic = costs(universe, policy)
     tracking = or_infinity(benchmark.tracking_error if benchmark else None)
     program = Program(
         assets=universe.assets,
@@ -120,35 +118,76 @@ def build_program(
         radius=moments.radius,
         mean_ambiguity=policy.uncertainty.mean,
         mean_evidence=moments.years,
-        linear_cost=linear * 1e-4 * spread,
-        quadratic_cost=quadratic * 1e-4 * spread,
+        linear_cost=settled.linear_cost,
+        quadratic_cost=settled.quadratic_cost,
         lower=lower,
         upper=upper,
         cash_lower=policy.limits.cash_lower,
         cash_upper=policy.limits.cash_upper,
-        groups=tuple(
-            Group(
-                name,
-                tuple([place[a] for a in universe.groups[name]]),
-                g.lower,
-                g.upper,
-                or_infinity(g.long),
-                or_infinity(g.gross),
-            )
-            for name, g in sorted(policy.limits.groups.items())
-        ),
+        groups=settled.groups,
         turnover=granted,
         trade=trade,
         volatility=np.inf if unusable else budget.volatility,
         gross=or_infinity(policy.limits.gross),
         holding=holding,
-        benchmark=np.array([held.get(a, 0.0) for a in universe.assets]) if held else np.zeros(n),
+        benchmark=settled.benchmark,
         active=np.full(n, or_infinity(benchmark.active if benchmark else None)),
         tracking=np.inf if unusable else tracking,
         # the price of deviation is the variance's at the cap
         deviation_aversion=budget.risk_aversion * budget.volatility if gelbrich else 0.0,
     )
     return program, unusable
+
+
+class _Settled(NamedTuple):
+    """What of a programme its universe and policy settle: the box before liquidity, costs, groups, b."""
+
+    lower: Array
+    upper: Array
+    linear_cost: Array
+    quadratic_cost: Array
+    groups: tuple[Group, ...]
+    benchmark: Array
+
+
+class Pair(NamedTuple):
+    """A universe and a policy, told apart by identity: neither changes, and to compare them takes long."""
+
+    universe: Universe
+    policy: Policy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pair) and self.universe is other.universe and self.policy is other.policy
+
+    def __hash__(self) -> int:
+        return hash((id(self.universe), id(self.policy)))
+
+
+@lru_cache(maxsize=256)
+def settled_by(pair: Pair) -> _Settled:
+    """The same for every decision of a portfolio until its policy changes, so it is made once."""
+    universe, policy = pair
+    place = {asset: i for i, asset in enumerate(universe.assets)}
+    linear, quadratic = costs(universe, policy)
+    spread = policy.moments.periods_per_year / policy.costs.horizon_days
+    benchmark = policy.limits.benchmark
+    held = benchmark.weights if benchmark else {}
+    groups = [
+        Group(
+            name,
+            tuple([place[a] for a in universe.groups[name]]),
+            g.lower,
+            g.upper,
+            or_infinity(g.long),
+            or_infinity(g.gross),
+        )
+        for name, g in sorted(policy.limits.groups.items())
+    ]
+    followed = np.array([held.get(a, 0.0) for a in universe.assets], dtype=float)
+    arrays = (*box(universe, policy), linear * 1e-4 * spread, quadratic * 1e-4 * spread, followed)
+    for array in arrays:
+        array.setflags(write=False)
+    return _Settled(*arrays[:4], tuple(groups), followed)
 
 
 def box(universe: Universe, policy: Policy) -> tuple[Array, Array]:
@@ -235,8 +274,8 @@ def publish(
         rung=decision.rung,
         reason=decision.reason,
         weights=tuple(
-            events.Weight(a, float(c), float(w), float(w - c))
-            for a, c, w in zip(program.assets, current, weights, strict=True)
+            events.Weight(a, c, w, w - c)
+            for a, c, w in zip(program.assets, current.tolist(), weights.tolist(), strict=True)
         ),
         cash=1.0 - float(weights.sum()),
         regime=events.RegimeView(

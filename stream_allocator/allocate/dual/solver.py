@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class NewtonSolver:
     def _run(self, program: Program) -> NewtonAnswer:
         shape = program.factors.shape
         if program.groups is not self._groups or shape != self._shape:
-            self._rows, self._names = _rows_of(program)
+            self._rows, self._names = _rows_of(shape[0], program.groups)
             self._groups, self._shape, self._warm = program.groups, shape, False
             self._ray = np.zeros(len(self._rows.kind))
             self._scratch = (workspace(shape[0]), np.zeros((SCRATCH, row_stride(shape[0]))))
@@ -218,11 +219,12 @@ def minimum_variance(program: Program) -> Program:
     return replace(variance, volatility=math.inf, tracking=math.inf)
 
 
-def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]]:
-    """The kernels' rows; and for each limit on a sum its name, row, and the sign of the row's price."""
+@lru_cache(maxsize=256)
+def _rows_of(n: int, groups_of: tuple[Group, ...]) -> tuple[Rows, tuple[tuple[str, int, float], ...]]:
+    """The kernels' rows, only read; and for each limit on a sum its name, row, and the row's price's sign."""
     names: list[tuple[str, int, float]] = [("cash_lower", 0, 1.0), ("cash_upper", 0, -1.0)]
     groups: list[tuple[int, tuple[int, ...], float, float]] = []
-    for g in program.groups:
+    for g in groups_of:
         if math.isfinite(g.lower) or math.isfinite(g.upper):
             names += [(f"group_lower[{g.name}]", 3 + len(groups), -1.0)]
             names += [(f"group_upper[{g.name}]", 3 + len(groups), 1.0)]
@@ -234,7 +236,7 @@ def _rows_of(program: Program) -> tuple[Rows, tuple[tuple[str, int, float], ...]
             names.append((f"group_gross[{g.name}]", 3 + len(groups), 1.0))
             groups.append((GROSS, g.members, -math.inf, g.gross))
     names += [("gross", 2, 1.0), ("turnover", 1, 1.0)]
-    belongs: list[list[int]] = [[] for _ in program.assets]
+    belongs: list[list[int]] = [[] for _ in range(n)]
     for j, (_, members, _, _) in enumerate(groups):
         for i in members:
             belongs[i].append(3 + j)
