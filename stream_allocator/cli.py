@@ -94,11 +94,16 @@ def run(
     ] = "none",
 ) -> None:
     """Run a worker: consume returns, positions and control; publish allocations. SIGTERM ends it cleanly."""
+    from stream_allocator.stream.afresh import begin_again
     from stream_allocator.stream.worker import run as run_worker
 
     _logging()
     run_worker(
-        open_topology(topology, bootstrap), instance_id=instance_id, telemetry=telemetry, stop=_stop_event()
+        open_topology(topology, bootstrap),
+        instance_id=instance_id,
+        telemetry=telemetry,
+        stop=_stop_event(),
+        afresh=begin_again,
     )
 
 

@@ -70,4 +70,6 @@ class Watch:
                 self.given_up = True
                 raise Overdue(f"a call has not returned in {call[1]:g} s")
         if raised:
-            raise raised[0]
+            # its traceback holds the frame above, which holds the list: with the error in it, what a session
+            # had would live until the collector comes by, and the first session's for ever (it was frozen)
+            raise raised.pop()

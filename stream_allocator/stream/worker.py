@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_VARIABLE = "STREAM_ALLOCATOR_HEARTBEAT"
 BEAT_SECONDS = 0.5
 RESTART_SECONDS = 0.5
+#: How long a session that is left behind has to leave the group before its process begins again.
+LEAVE_SECONDS = 3.0
 #: Fenced so often in so many seconds, a worker is not alone with its instance id.
 FENCES, FENCES_SECONDS = 3, 30.0
 
@@ -50,6 +53,7 @@ def run(
     telemetry: str = "none",
     stop: threading.Event | None = None,
     probe: Probe = nothing,
+    afresh: Callable[[], None] | None = None,
 ) -> None:
     """Work until ``stop`` is set: finish the batch, snapshot, commit, leave the group.
 
@@ -62,6 +66,9 @@ def run(
     stop : threading.Event, optional
     probe : callable
         Called at the windows of :mod:`stream_allocator.stream.probe`.
+    afresh : callable, optional
+        Replaces the process once a session had to be left behind, which keeps what it holds for as long as
+        the process lives. Without it the next session begins in this one.
 
     Raises
     ------
@@ -88,8 +95,7 @@ def run(
                     ) from error
                 log.warning("session lost: %s; restoring from the committed state", error)
                 meters.session_lost(type(error).__name__)
-                if isinstance(error, Overdue):
-                    life.leave_behind()
+                left = life.leave_behind() if isinstance(error, Overdue) else None
                 if isinstance(error, Fenced):
                     now = time.monotonic()
                     fences = [then for then in fences if now - then < FENCES_SECONDS] + [now]
@@ -98,6 +104,12 @@ def run(
                             "another worker runs with this instance id; give each worker its own"
                         ) from error
                 stop.wait(RESTART_SECONDS)
+                if left is not None and afresh is not None:
+                    left.join(LEAVE_SECONDS)
+                    if not stop.is_set():
+                        log.warning("the process begins again: only so does what is stuck end")
+                        meters.close()
+                        afresh()
     finally:
         meters.close()
 
@@ -142,7 +154,10 @@ class _Life:
         if not self.watch.given_up:
             session.leave()
 
-    def leave_behind(self) -> None:
+    def leave_behind(self) -> threading.Thread | None:
         """Leave the group in its stead, so that it need not wait until the stuck member is missed."""
-        if self._session is not None:
-            threading.Thread(target=self._session.abandon, daemon=True, name="abandon").start()
+        if self._session is None:
+            return None
+        thread = threading.Thread(target=self._session.abandon, daemon=True, name="abandon")
+        thread.start()
+        return thread

@@ -1,7 +1,10 @@
 """Calls that never return are left behind; all others are as if nobody watched."""
 
+import contextlib
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -52,3 +55,23 @@ def test_what_is_raised_in_the_thread_is_raised_to_its_owner():
 
     with pytest.raises(KeyError, match="cause"):
         Watch().run(fails)
+
+
+def test_what_a_session_held_goes_with_its_error_without_a_collection():
+    class Held:
+        pass
+
+    alive = []
+
+    def fail():
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise ValueError("lost")
+
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            Watch().run(fail)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
