@@ -140,7 +140,8 @@ class _Feed:
                 except BufferError:
                     self._producer.poll(0.1)
             if rate:
-                self._producer.poll(max(0.0, begun + (sent + 1) / rate - time.monotonic()))
+                time.sleep(max(0.0, begun + (sent + 1) / rate - time.monotonic()))
+                self._producer.poll(0)
         if self._producer.flush(120):
             raise RuntimeError("what was fed was not delivered in time")
 
