@@ -7,6 +7,7 @@ one small minimum for each asset.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -150,26 +151,27 @@ def shadow_prices(program: Program, weights: Array, multipliers: Mapping[str, fl
         and liquidity has the price.
     """
     below, above = reduced_costs(program, weights, multipliers)
-    least = (
-        ("lower", program.lower),
-        ("exit", -program.holding),
-        ("active", program.benchmark - program.active),
-        ("liquidity", program.current - program.trade),
+    room_below = (
+        ("lower", weights - program.lower),
+        ("exit", weights + program.holding),
+        ("active", weights - (program.benchmark - program.active)),
+        ("liquidity", weights - (program.current - program.trade)),
     )
-    most = (
-        ("upper", program.upper),
-        ("exit", program.holding),
-        ("active", program.benchmark + program.active),
-        ("liquidity", program.current + program.trade),
+    room_above = (
+        ("upper", program.upper - weights),
+        ("exit", program.holding - weights),
+        ("active", program.benchmark + program.active - weights),
+        ("liquidity", program.current + program.trade - weights),
     )
     prices: dict[str, float] = {}
     resting = set(program.resting)
-    for sense, ends, worth in ((1.0, least, below), (-1.0, most, above)):
-        taken = np.zeros(len(weights), dtype=bool)
-        for name, end in ends:
-            there = (sense * (weights - end) <= AT_BOUND) & ~taken
-            taken |= there
-            for i in np.flatnonzero(there):
+    for rooms, worth in ((room_below, below), (room_above, above)):
+        taken: set[int] = set()
+        for name, room in rooms:
+            for i in (room <= AT_BOUND).nonzero()[0].tolist():
+                if i in taken:
+                    continue
+                taken.add(i)
                 kind = "minimum_trade" if name == "liquidity" and i in resting else name
                 key = f"{kind}[{program.assets[i]}]"
                 prices[key] = max(prices.get(key, 0.0), float(worth[i]))
@@ -190,7 +192,7 @@ def _lagrangian(program: Program, weights: Array, multipliers: Mapping[str, floa
     constant = smooth - float(slope @ weights)
 
     def price_of(name: str, cap: float) -> float:
-        return max(0.0, multipliers.get(name, 0.0)) if np.isfinite(cap) else 0.0
+        return max(0.0, multipliers.get(name, 0.0)) if math.isfinite(cap) else 0.0
 
     rows = rows_of(program)
     prices = np.array([max(0.0, multipliers.get(name, 0.0)) for name in rows.names])

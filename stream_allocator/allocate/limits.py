@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,6 +55,7 @@ class _Table:
     assets: tuple[str, ...]
     resting: frozenset[int]
     blocks: tuple[_Block, ...]
+    firsts: tuple[int, ...]
     sums: LimitsOnSums
     few: tuple[Limit, ...]
     bound: Array
@@ -67,7 +69,7 @@ class _Table:
         if row >= before:
             limit = self.few[row - before]
             return limit.name, limit.kind, limit.scope, limit.index
-        block = next(block for block in reversed(self.blocks) if row >= block.first)
+        block = self.blocks[bisect_right(self.firsts, row) - 1]
         i = int(block.which[row - block.first])
         if block.kind == "liquidity" and i in self.resting:
             return f"minimum_trade[{self.assets[i]}]", "minimum_trade", self.assets[i], i
@@ -122,6 +124,7 @@ def _table(program: Program) -> _Table:
         assets=program.assets,
         resting=frozenset(program.resting),
         blocks=tuple(blocks),
+        firsts=tuple([block.first for block in blocks]),
         sums=sums,
         few=(*sums.limits, *caps),
         bound=np.concatenate([*bounds, sums.bound, [cap.bound for cap in caps]]),
@@ -313,17 +316,9 @@ def limit_states(
     told = binding.copy()
     told[order[: max(0, min(nearest, int((~binding).sum())))]] = True
     states = []
-    for row in told.nonzero()[0].tolist():
+    (rows,) = told.nonzero()
+    columns = rows, table.bound[rows], value[rows], binding[rows]
+    for row, bound, at, binds in zip(*[column.tolist() for column in columns], strict=True):
         name, kind, scope, _ = table.called(row)
-        states.append(
-            LimitState(
-                name=name,
-                kind=kind,
-                scope=scope,
-                bound=float(table.bound[row]),
-                value=float(value[row]),
-                shadow_price=float(multipliers.get(name, 0.0)),
-                binding=bool(binding[row]),
-            )
-        )
+        states.append(LimitState(name, kind, scope, bound, at, float(multipliers.get(name, 0.0)), binds))
     return tuple(states)

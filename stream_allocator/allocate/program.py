@@ -179,9 +179,9 @@ class Program:
         self._rest(len(assets))
         self._arrays(len(assets))
         self._scalars()
-        crossed = np.flatnonzero(self.lower > self.upper)
-        if crossed.size:
-            i = int(crossed[0])
+        crossed = self.lower > self.upper
+        if crossed.any():
+            i = int(crossed.argmax())
             raise ProgramError(
                 "lower", f"{assets[i]}: must not be above upper, got {self.lower[i]} and {self.upper[i]}"
             )
@@ -203,45 +203,34 @@ class Program:
                 object.__setattr__(self, "trade", trade)
 
     def _arrays(self, n: int) -> None:
-        unbounded = {"trade", "holding", "active"}
-        nonnegative = {"idiosyncratic", "linear_cost", "quadratic_cost", *unbounded}
-        for field in fields(self):
-            if field.type != "Array":
-                continue
-            name = field.name
+        for name in _ARRAYS:
             value = np.array(getattr(self, name), dtype=np.float64, order="C")
             shape_is_right = value.ndim == 2 and len(value) == n if name == "factors" else value.shape == (n,)
             if not shape_is_right:
                 wanted = f"({n}, k)" if name == "factors" else f"({n},)"
                 raise ProgramError(name, f"must have shape {wanted}, got {value.shape}")
-            bad = np.isnan(value) if name in unbounded else ~np.isfinite(value)
-            if name in nonnegative:
-                bad |= value < 0.0
-            if bad.any():
-                where = np.argwhere(bad)[0]
-                kind = "not NaN" if name in unbounded else "finite"
-                sign = " and not negative" if name in nonnegative else ""
-                raise ProgramError(
-                    name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
-                )
+            if value.size:  # NaN is the least and the largest of whatever it is among
+                least, largest = float(np.minimum.reduce(value, None)), float(np.maximum.reduce(value, None))
+                enough = least >= 0.0 if name in _NONNEGATIVE else least > -math.inf
+                if not (enough and (largest < math.inf or name in _UNBOUNDED)):
+                    raise self._bad(name, value)
             value.setflags(write=False)
             object.__setattr__(self, name, value)
 
+    def _bad(self, name: str, value: Array) -> ProgramError:
+        """What is wrong with an array's first bad number."""
+        bad = np.isnan(value) if name in _UNBOUNDED else ~np.isfinite(value)
+        if name in _NONNEGATIVE:
+            bad |= value < 0.0
+        where = np.argwhere(bad)[0]
+        kind = "not NaN" if name in _UNBOUNDED else "finite"
+        sign = " and not negative" if name in _NONNEGATIVE else ""
+        return ProgramError(
+            name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
+        )
+
     def _scalars(self) -> None:
-        allowed: dict[str, tuple[str, Callable[[float], bool]]] = {
-            "risk_aversion": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
-            "deviation_aversion": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
-            "radius": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
-            "mean_ambiguity": ("finite and not negative", lambda x: math.isfinite(x) and x >= 0.0),
-            "mean_evidence": ("finite and positive", lambda x: math.isfinite(x) and x > 0.0),
-            "cash_lower": ("finite", math.isfinite),
-            "cash_upper": ("finite", math.isfinite),
-            "turnover": ("not negative, or infinity", lambda x: x >= 0.0),
-            "volatility": ("positive, or infinity", lambda x: x > 0.0),
-            "gross": ("not negative, or infinity", lambda x: x >= 0.0),
-            "tracking": ("positive, or infinity", lambda x: x > 0.0),
-        }
-        for name, (words, holds) in allowed.items():
+        for name, (words, holds) in _ALLOWED.items():
             value = float(getattr(self, name))
             if not holds(value):
                 raise ProgramError(name, f"must be {words}, got {value}")
@@ -271,6 +260,27 @@ class Program:
                     "groups",
                     f"{group.name}: long and gross must not be negative, got {group.long} and {group.gross}",
                 )
+
+
+# The arrays' names in their order, and what is allowed: infinity, and nothing below 0.
+_ARRAYS = tuple([field.name for field in fields(Program) if field.type == "Array"])
+_UNBOUNDED = frozenset({"trade", "holding", "active"})
+_NONNEGATIVE = frozenset({"idiosyncratic", "linear_cost", "quadratic_cost", *_UNBOUNDED})
+
+# What each number must be, in words and as a test.
+_ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "risk_aversion": ("finite and not negative", lambda x: 0.0 <= x < math.inf),
+    "deviation_aversion": ("finite and not negative", lambda x: 0.0 <= x < math.inf),
+    "radius": ("finite and not negative", lambda x: 0.0 <= x < math.inf),
+    "mean_ambiguity": ("finite and not negative", lambda x: 0.0 <= x < math.inf),
+    "mean_evidence": ("finite and positive", lambda x: 0.0 < x < math.inf),
+    "cash_lower": ("finite", math.isfinite),
+    "cash_upper": ("finite", math.isfinite),
+    "turnover": ("not negative, or infinity", lambda x: x >= 0.0),
+    "volatility": ("positive, or infinity", lambda x: x > 0.0),
+    "gross": ("not negative, or infinity", lambda x: x >= 0.0),
+    "tracking": ("positive, or infinity", lambda x: x > 0.0),
+}
 
 
 def other_objective(
