@@ -28,6 +28,8 @@ SHARE = 0.5
 #: Records that a measurement of the maximum begins with: run lengths and windows are full after 256 bars.
 WARM_BARS = 300
 STEADY, VICTIM = "steady", "struck"
+#: What a worker logs before it replaces its process, because a call of the client library never returned.
+BEGINS_AGAIN = "the process begins again"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Soak:
         self._folder, self.size, self._begun = folder, size, time.monotonic()
         self.faults: list[Fault] = []
         self.maximum = self.rate = 0.0
-        self.fed_between = 0
+        self.fed_between = self.begun_again = 0
 
     def note(self, words: str) -> None:
         """Tell how far things are."""
@@ -167,6 +169,7 @@ class Soak:
         for worker in (self.steady, self.victim):
             worker.stop()
         self.reader.stop()
+        self.begun_again = self.steady.log.read_text(errors="replace").count(BEGINS_AGAIN)
         return fed
 
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = (
     "minutes rate_asset_ticks_per_s share_of_maximum rss_slope_mb_per_hour rss_slope_low rss_slope_high "
-    "rss_max_mb descriptors_growth threads_growth lag_max lag_end recovery_worst_s faults unmatched lost "
-    "duplicated"
+    "rss_max_mb descriptors_growth threads_growth lag_max lag_end recovery_worst_s faults "
+    "begun_again unmatched lost duplicated"
 )
 SCALE = (
     "bar_us_n20 bar_us_n500 bar_us_n2000 bus_us_n50 commit_ms broker_commit_ms memory_mb_n20 memory_mb_n500 "

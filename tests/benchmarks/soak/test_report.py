@@ -30,7 +30,8 @@ def findings(rss=lambda t: 0.0, descriptors=lambda t: 0, lag=lambda t: 0, seen=9
     lines = [{"time": 1000.0 + t, "count": 500 * t, "p50": 0.01, "p99": 0.03} for t in range(1800)]
     lines[-1]["count"] = seen
     soak = SimpleNamespace(
-        size=size, faults=faults, started=1000.0, ended=2800.0, rate=500.0, fed_rate=520.0, maximum=1000.0,
+        size=size, faults=faults, started=1000.0, ended=2800.0, rate=500.0, fed_rate=520.0,
+        maximum=1000.0, begun_again=2,
         sampler=SimpleNamespace(samples=samples), observer=SimpleNamespace(lines=lines),
     )  # fmt: skip
     return Findings(soak, FED, Verdict())
