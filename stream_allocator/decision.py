@@ -63,7 +63,7 @@ def usable_moments(market: Market, view: MarketView, policy: Policy) -> Moments:
     delta = radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size)
     found = Moments(mean, years, factors, idiosyncratic, delta)
     for name in Moments.__slots__:
-        if not np.all(np.abs(getattr(found, name)) <= LARGEST):  # neither is NaN
+        if not np.less_equal(np.abs(getattr(found, name)), LARGEST).all():  # neither is NaN
             raise ValueError(f"{name} must be finite and not above {LARGEST:g}")
     return found
 

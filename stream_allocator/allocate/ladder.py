@@ -180,9 +180,11 @@ def _restored(restored: Restoration) -> str:
 
 def _keeps_promises(program: Program, weights: Array) -> bool:
     trade = np.abs(weights - program.current)
-    return bool(
+    if not (
         np.isfinite(weights).all()
-        and math.fsum(trade) <= program.turnover + EXACT
+        and math.fsum(trade.tolist()) <= program.turnover + EXACT
         and (trade <= program.trade + EXACT).all()
-        and total_violation(program, weights) <= total_violation(program, program.current) + EXACT
-    )
+    ):
+        return False
+    total = total_violation(program, weights)
+    return total <= EXACT or total <= total_violation(program, program.current) + EXACT

@@ -214,13 +214,18 @@ def _excess(program: Program, value: Array) -> Array:
     return excess
 
 
+@lru_cache(maxsize=16)
 def trade_interval(program: Program) -> tuple[Array, Array]:
-    """Every limit on a single asset together, as one interval for its weight; crossed where they clash."""
+    """Every limit on a single asset together, as one interval for its weight; crossed where they clash.
+
+    Asked for in every step of a decision, so kept for the last programmes: read-only.
+    """
     lower, upper = holding_interval(program)
-    return (
-        np.maximum(lower, program.current - program.trade),
-        np.minimum(upper, program.current + program.trade),
-    )
+    lower = np.maximum(lower, program.current - program.trade)
+    upper = np.minimum(upper, program.current + program.trade)
+    for end in (lower, upper):
+        end.setflags(write=False)
+    return lower, upper
 
 
 def holding_interval(program: Program) -> tuple[Array, Array]:

@@ -19,8 +19,8 @@ from stream_allocator.allocate.certificate import shadow_prices
 from stream_allocator.allocate.limits import trade_interval, violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import QuadraticAnswer, SolverSettings, solve_quadratic
-from stream_allocator.allocate.robust import covariance, root_terms, tracking_error
-from stream_allocator.allocate.terms import objective, objective_scale
+from stream_allocator.allocate.robust import covariance, root_terms, tracking_error, volatility
+from stream_allocator.allocate.terms import objective, objective_terms
 
 __all__ = ["Solution", "solve"]
 
@@ -142,16 +142,19 @@ def _by_osqp(program: Program, newton: dual.NewtonAnswer, settings: SolverSettin
 def _agree(program: Program, newton: dual.NewtonAnswer, theirs: Array) -> bool:
     """Whether the objectives differ by no more than OSQP's accuracy, what it breaks being priced."""
     lower, upper = trade_interval(program)
-    theirs = np.clip(theirs, lower, np.maximum(lower, upper))
-    ours = newton.weights
-    still = root_terms(program, ours).sigma == 0.0  # all cash: OSQP only comes near the kink
-    scale = max(objective_scale(program, ours), objective_scale(program, theirs))
+    theirs = np.minimum(np.maximum(theirs, lower), np.maximum(lower, upper))
     broken = violations(program, theirs)
     if max(broken.values(), default=0.0) > BROKEN:
         return False
+    ours = newton.weights
+    terms = [list(objective_terms(program, weights).values()) for weights in (ours, theirs)]
+    scale = max([sum([abs(term) for term in of_one]) for of_one in terms])
+    still = volatility(program, ours) == 0.0  # all cash: OSQP only comes near the kink
     allowance = (1.0 if still else AGREEMENT) * scale
-    allowance += sum(newton.multipliers.get(name, 0.0) * excess for name, excess in broken.items())
-    return abs(objective(program, theirs) - objective(program, ours)) <= max(allowance, 1e-12)
+    if broken:
+        prices = newton.multipliers
+        allowance += sum([prices.get(name, 0.0) * excess for name, excess in broken.items()])
+    return abs(sum(terms[1]) - sum(terms[0])) <= max(allowance, 1e-12)
 
 
 def _typical_volatility(program: Program) -> float:

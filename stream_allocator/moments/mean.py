@@ -41,11 +41,8 @@ def shrunk_mean(
     """
     if not 0.0 < prior_strength < np.inf:
         raise ValueError(f"prior_strength must be positive and finite, got {prior_strength}")
-    prior, sample, size = np.broadcast_arrays(
-        np.asarray(premium, np.float64),
-        np.asarray(sample_mean, np.float64),
-        np.asarray(effective_sample_size, np.float64),
-    )
+    prior, sample = np.asarray(premium, np.float64), np.asarray(sample_mean, np.float64)
+    size = np.asarray(effective_sample_size, np.float64)
     if not np.isfinite(prior).all():
         raise ValueError("premium must be finite")
     if (size < 0.0).any() or np.isinf(size).any():
@@ -54,4 +51,5 @@ def shrunk_mean(
     size = np.where(seen, size, 0.0)
     evidence = prior_strength + size
     share = size / evidence
-    return prior + share * (np.where(seen, sample, 0.0) - prior), evidence
+    mean = prior + share * (np.where(seen, sample, 0.0) - prior)
+    return mean, np.broadcast_to(evidence, mean.shape)
