@@ -79,14 +79,13 @@ class LimitsOnSums:
     limits : tuple of Limit
     members : tuple of arrays
         Positions of each group's assets.
-    bound, sense, width : (m,) arrays
+    bound, width : (m,) arrays
         Of the limits.
     """
 
     limits: tuple[Limit, ...]
     members: tuple[NDArray[np.intp], ...]
     bound: Array
-    sense: Array
     width: Array
 
 
@@ -122,6 +121,5 @@ def limits_on_sums(
         limits=tuple(found),
         members=tuple([np.array(group.members, dtype=np.intp) for group in groups]),
         bound=np.array([limit.bound for limit in found]),
-        sense=np.array([limit.sense for limit in found]),
         width=np.array([limit.width for limit in found]),
     )

@@ -88,26 +88,32 @@ def _names(kind: Kind, assets: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([f"{kind.removeprefix('box_')}[{asset}]" for asset in assets])
 
 
+@lru_cache(maxsize=256)
+def _signs(of_assets: tuple[tuple[Kind, int], ...], few: tuple[Kind, ...]) -> tuple[Array, NDArray[np.bool_]]:
+    """Senses of the limits, and which are lasting, from their kinds and how many there are of each."""
+    kinds = [kind for kind, count in (*of_assets, *[(kind, 1) for kind in few]) for _ in range(count)]
+    sense = np.array([-1.0 if kind.endswith("_lower") else 1.0 for kind in kinds])
+    return sense, np.array([kind not in ("liquidity", "turnover") for kind in kinds], dtype=np.bool_)
+
+
 @lru_cache(maxsize=16)
 def _table(program: Program) -> _Table:
     box = program.upper - program.lower
-    of_assets: tuple[tuple[Kind, Array, float, Array], ...] = (
-        ("box_lower", program.lower, -1.0, box),
-        ("box_upper", program.upper, 1.0, box),
-        ("liquidity", program.trade, 1.0, program.trade),
-        ("exit", program.holding, 1.0, program.holding),
-        ("active", program.active, 1.0, program.active),
+    of_assets: tuple[tuple[Kind, Array, Array], ...] = (
+        ("box_lower", program.lower, box),
+        ("box_upper", program.upper, box),
+        ("liquidity", program.trade, program.trade),
+        ("exit", program.holding, program.holding),
+        ("active", program.active, program.active),
     )
     blocks: list[_Block] = []
-    bounds, senses, widths, lasting, first = [], [], [], [], 0
-    for kind, bound, sense, width in of_assets:
+    bounds, widths, first = [], [], 0
+    for kind, bound, width in of_assets:
         (which,) = np.isfinite(bound).nonzero()
         if which.size:
             blocks.append(_Block(kind, which, first, _names(kind, program.assets)))
             bounds.append(bound[which])
-            senses += [sense] * which.size
             widths.append(width[which])
-            lasting += [kind != "liquidity"] * which.size
             first += which.size
     sums = limits_on_sums(program.cash_lower, program.cash_upper, program.groups, program.gross)
     of_portfolio: tuple[tuple[Kind, float], ...] = (
@@ -119,6 +125,10 @@ def _table(program: Program) -> _Table:
     add = adder(caps)
     for kind, cap in of_portfolio:
         add(kind, "", cap, 1.0, -1, cap)
+    few = (*sums.limits, *caps)
+    sense, lasting = _signs(
+        tuple([(block.kind, len(block.which)) for block in blocks]), tuple([limit.kind for limit in few])
+    )
     width = np.concatenate([*widths, sums.width, [cap.width for cap in caps]])
     return _Table(
         assets=program.assets,
@@ -126,13 +136,11 @@ def _table(program: Program) -> _Table:
         blocks=tuple(blocks),
         firsts=tuple([block.first for block in blocks]),
         sums=sums,
-        few=(*sums.limits, *caps),
+        few=few,
         bound=np.concatenate([*bounds, sums.bound, [cap.bound for cap in caps]]),
-        sense=np.concatenate([senses, sums.sense, [cap.sense for cap in caps]]),
+        sense=sense,
         width=np.where(np.isfinite(width) & (width > 0.0), width, 1.0),
-        lasting=np.array(
-            lasting + [True] * len(sums.limits) + [cap.kind != "turnover" for cap in caps], dtype=np.bool_
-        ),
+        lasting=lasting,
     )
 
 
@@ -265,6 +273,7 @@ class Rows:
         return value
 
 
+@lru_cache(maxsize=16)
 def rows_of(program: Program) -> Rows:
     """Cash, groups and gross as rows; a pair of bounds on one sum stands next to each other."""
     cash = program.cash_lower, program.cash_upper
