@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.moments.factors import IDIOSYNCRATIC_FLOOR, factor_form
+from stream_allocator.moments.factors import IDIOSYNCRATIC_FLOOR, principal_form, standardised
 from stream_allocator.regime.elementary import compiled
 
 FloatArray = NDArray[np.float64]
@@ -49,14 +49,12 @@ def likely_factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray
     ----------
     D. Rubin, D. Thayer, EM algorithms for ML factor analysis, Psychometrika 47, 1982.
     """
-    sigma = np.asarray(covariance, np.float64)
-    principal, own = factor_form(sigma, factors)
+    sigma = standardised(covariance)
+    principal, own = principal_form(sigma, factors)
     n, k = principal.shape
     if k >= n:
         return principal, own
-    volatility = np.sqrt(np.diag(sigma))
-    inverse = np.divide(1.0, volatility, out=np.zeros(n), where=volatility > 0.0)
-    correlation = (sigma * inverse[:, None]) * inverse
+    _, volatility, inverse, correlation = sigma
     np.fill_diagonal(correlation, 1.0)
     loadings = principal * inverse[:, None]
     strength = np.einsum("ij,ij->j", loadings, loadings)

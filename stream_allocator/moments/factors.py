@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
@@ -12,6 +14,34 @@ FloatArray = NDArray[np.float64]
 IDIOSYNCRATIC_FLOOR = 1e-8
 # Up to this share of all components it is faster to compute these alone.
 FEW = 0.1
+
+
+class Standardised(NamedTuple):
+    """A covariance by its diagonal, the root of that and its inverse (0 for 0), and the correlations."""
+
+    variance: FloatArray
+    volatility: FloatArray
+    inverse: FloatArray
+    correlation: FloatArray
+
+
+def standardised(covariance: FloatArray) -> Standardised:
+    """The correlations of a covariance, and what takes them back to it.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, not finite, or has a negative diagonal.
+    """
+    sigma = np.asarray(covariance, np.float64)
+    if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.shape[0] == 0:
+        raise ValueError(f"covariance must be square and not empty, got {sigma.shape}")
+    variance = np.diag(sigma).copy()
+    if not np.isfinite(sigma).all() or (variance < 0.0).any():
+        raise ValueError("covariance must be finite with a non-negative diagonal")
+    volatility = np.sqrt(variance)
+    inverse = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=volatility > 0.0)
+    return Standardised(variance, volatility, inverse, (sigma * inverse[:, None]) * inverse)
 
 
 def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, FloatArray]:
@@ -40,21 +70,18 @@ def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, Float
     ValueError
         If the matrix is not square, not finite, has a negative diagonal, or k < 1.
     """
-    sigma = np.asarray(covariance, np.float64)
-    if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.shape[0] == 0:
-        raise ValueError(f"covariance must be square and not empty, got {sigma.shape}")
+    return principal_form(standardised(covariance), factors)
+
+
+def principal_form(sigma: Standardised, factors: int) -> tuple[FloatArray, FloatArray]:
+    """`factor_form` of what is standardised already."""
     if factors < 1:
         raise ValueError(f"factors must be at least 1, got {factors}")
-    variance = np.diag(sigma).copy()
-    if not np.isfinite(sigma).all() or (variance < 0.0).any():
-        raise ValueError("covariance must be finite with a non-negative diagonal")
-    volatility = np.sqrt(variance)
-    inverse = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=volatility > 0.0)
-    kept = min(factors, len(sigma))
-    correlation = (sigma * inverse[:, None]) * inverse[None, :]
-    if kept <= FEW * len(sigma):
-        wanted = (len(sigma) - kept, len(sigma) - 1)
-        eigenvalues, vectors = eigh(correlation, subset_by_index=wanted, overwrite_a=True, check_finite=False)
+    variance, volatility, _, correlation = sigma
+    n = len(variance)
+    kept = min(factors, n)
+    if kept <= FEW * n:
+        eigenvalues, vectors = eigh(correlation, subset_by_index=(n - kept, n - 1), check_finite=False)
     else:
         eigenvalues, vectors = np.linalg.eigh(correlation)
     leading, vectors = eigenvalues[::-1][:kept], vectors[:, ::-1][:, :kept]
