@@ -20,11 +20,14 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.soak.world import fed_times
 from stream_allocator.stream.clients import consumer_settings
-from stream_allocator.topology import load_topology
+from stream_allocator.topology import Topology, load_topology
 
 __all__ = ["ObserverProcess", "bar_of"]
 
 NOTE_SECONDS = 0.25
+#: A client that came to a broker before the broker knew its topics may never ask again: after so long
+#: without a record a new one takes over.
+SILENCE_SECONDS = 5.0
 
 
 def bar_of(value: bytes) -> int:
@@ -87,16 +90,23 @@ class ObserverProcess:
             self._process.wait(10)
 
 
+def _open(topology: Topology, places: dict[int, int]) -> Consumer:
+    """A reader of all regime updates from such offsets on."""
+    consumer = Consumer(consumer_settings(topology, f"{topology.worker.group}-observer"))
+    consumer.assign([TopicPartition(topology.topics.regimes, p, offset) for p, offset in places.items()])
+    return consumer
+
+
 def main(topology_file: Path, times_file: Path, notes: Path) -> int:
     """Observe until SIGTERM."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     topology, times = load_topology(topology_file), fed_times(times_file)
     index = {u.name.encode(): i for i, u in enumerate(topology.universes)}
-    consumer = Consumer(consumer_settings(topology, f"{topology.worker.group}-observer"))
-    name = topology.topics.regimes
-    consumer.assign([TopicPartition(name, p, 0) for p in range(topology.topics.partitions)])
+    places = dict.fromkeys(range(topology.topics.partitions), 0)
+    consumer = _open(topology, places)
     seen, count, noted = list[float](), 0, time.monotonic()
+    heard = noted
     with notes.open("a") as out:
         while not stopped:
             first = consumer.poll(0.1)
@@ -106,6 +116,11 @@ def main(topology_file: Path, times_file: Path, notes: Path) -> int:
                 if message.error() is None:
                     seen.append(now - times[index[message.key()], bar_of(message.value())])
                     count += 1
+                    places[message.partition()] = message.offset() + 1
+                    heard = time.monotonic()
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                consumer.close()
+                consumer, heard = _open(topology, places), time.monotonic()
             if seen and time.monotonic() - noted > NOTE_SECONDS:
                 noted = time.monotonic()
                 p50, p99, worst = np.quantile(seen, (0.5, 0.99, 1.0))
