@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from stream_allocator.allocate.limits import rows_of, trade_interval, worst_violation
 from stream_allocator.allocate.program import Array, Program
-from stream_allocator.allocate.robust import gradient, kink, root_terms
+from stream_allocator.allocate.robust import gradient, kink, root_terms, variances
 from stream_allocator.allocate.terms import objective, objective_scale
 
 __all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "passes", "reduced_costs", "shadow_prices"]
@@ -224,18 +225,23 @@ def _lagrangian(program: Program, weights: Array, multipliers: Mapping[str, floa
     return lagrangian
 
 
+@lru_cache(maxsize=16)
 def _interval(program: Program) -> tuple[Array, Array]:
     lower, upper = trade_interval(program)
     lower = np.maximum(lower, program.current - program.turnover)
     upper = np.minimum(upper, program.current + program.turnover)
-    return np.minimum(lower, upper), np.maximum(lower, upper)
+    lower, upper = np.minimum(lower, upper), np.maximum(lower, upper)
+    for end in (lower, upper):
+        end.setflags(write=False)
+    return lower, upper
 
 
 def _slopes(program: Program, weights: Array, lagrangian: _Lagrangian) -> tuple[Array, Array]:
     """Left and right derivative of the separable Lagrangian at ``weights``."""
     slope, price, size = lagrangian.slope, lagrangian.price, lagrangian.size_price
-    down = slope + np.where(weights > program.current, price, -price) + np.where(weights > 0.0, size, -size)
-    up = slope + np.where(weights >= program.current, price, -price) + np.where(weights >= 0.0, size, -size)
+    less, smaller = -price, -size
+    down = slope + np.where(weights > program.current, price, less) + np.where(weights > 0.0, size, smaller)
+    up = slope + np.where(weights >= program.current, price, less) + np.where(weights >= 0.0, size, smaller)
     return down, up
 
 
@@ -249,7 +255,7 @@ def _subgradient(
     gained; otherwise x is scaled back and a gain remains.  Any such x gives a valid bound.
     """
     f, d = program.factors, program.idiosyncratic
-    curvature = size * (np.einsum("ij,ij->i", f, f) + d) + ball
+    curvature = size * variances(program) + ball
     down, up = _slopes(program, weights, lagrangian)
     can_fall = weights > lagrangian.lower + AT_BOUND
     can_rise = weights < lagrangian.upper - AT_BOUND

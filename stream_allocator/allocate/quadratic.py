@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_allocator.allocate.limits import Rows, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
-from stream_allocator.allocate.robust import covariance
+from stream_allocator.allocate.robust import covariance, variances
 
 __all__ = ["QuadraticAnswer", "SolverSettings", "solve_quadratic"]
 
@@ -172,8 +172,7 @@ class _Assembly:
         start = np.minimum(np.maximum(w0, lower), upper)
         slope = risk * (program.factors @ (program.factors.T @ start) + program.idiosyncratic * start)
         slope += diagonal * start - linear
-        variances = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
-        typical = float(np.mean(variances))
+        typical = float(variances(program).mean())
         scale = max(float(np.abs(slope).max()), float(cost.max()), 1e-3 * risk * typical, 1e-12)
         self._q = gradient / scale
         self._p = self._curvature(program, risk, diagonal, factors.shape[1], scale)

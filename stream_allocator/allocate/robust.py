@@ -18,6 +18,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "kink",
     "root_terms",
     "tracking_error",
+    "variances",
     "volatility",
 ]
 
@@ -48,6 +51,12 @@ def covariance(program: Program) -> Array:
     sigma: Array = program.factors @ program.factors.T
     sigma.flat[:: len(sigma) + 1] += program.idiosyncratic
     return sigma
+
+
+def variances(program: Program) -> Array:
+    """The diagonal of Sigma, shape (n,), without the rest of it."""
+    total: Array = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
+    return total
 
 
 def volatility(program: Program, weights: Array) -> float:

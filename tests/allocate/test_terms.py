@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from programmes import KINDS, programme
 
 from stream_allocator.allocate import covariance, objective, objective_terms
-from stream_allocator.allocate.robust import gradient, root_terms
+from stream_allocator.allocate.robust import gradient, root_terms, variances
 
 kinds, seeds = st.sampled_from(KINDS), st.integers(0, 200)
 
@@ -128,3 +128,9 @@ def test_no_other_perturbation_of_the_same_cost_is_worse(seed, radius):
     push = rng.normal(size=(days, n))
     push *= np.sqrt(radius * days / (push**2).sum())
     assert np.sqrt(w @ np.cov((x + push).T, bias=True) @ w) <= bound * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["plain", "one_asset", "no_own_variance", "riskless_asset"])
+def test_variances_are_the_diagonal_of_the_covariance(kind):
+    p = programme(kind, 3)
+    np.testing.assert_allclose(variances(p), np.diag(covariance(p)), rtol=1e-14, atol=0.0)

@@ -27,7 +27,7 @@ from stream_allocator.allocate.dual.run import REPORT, SCRATCH, run
 from stream_allocator.allocate.feasibility import Infeasible, check_limits, least_violation
 from stream_allocator.allocate.limits import trade_interval
 from stream_allocator.allocate.program import Array, Group, Program, other_objective
-from stream_allocator.allocate.robust import root_terms, tracking_error, volatility
+from stream_allocator.allocate.robust import root_terms, tracking_error, variances, volatility
 from stream_allocator.regime.likelihood import row_stride
 
 __all__ = ["NewtonAnswer", "NewtonSolver", "minimum_variance", "solve_cold"]
@@ -252,16 +252,11 @@ def _rows_of(n: int, groups_of: tuple[Group, ...]) -> tuple[Rows, tuple[tuple[st
     return rows, tuple(names)
 
 
-def _variances(program: Program) -> Array:
-    total: Array = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
-    return total
-
-
 def _may_be_cash(program: Program) -> bool:
     """Whether 0 is allowed for every asset that has risk, and the root terms have their kink there."""
     at = root_terms(program, np.zeros(len(program.assets)))
     lower, upper = trade_interval(program)
-    allowed = bool(((lower <= 0.0) & (upper >= 0.0))[_variances(program) > 0.0].all())
+    allowed = bool(((lower <= 0.0) & (upper >= 0.0))[variances(program) > 0.0].all())
     return max(at.k, at.g, at.r) > 0.0 and allowed
 
 
@@ -272,7 +267,7 @@ def _all_cash(program: Program, near: NewtonAnswer) -> NewtonAnswer | None:
     """
     if not _may_be_cash(program):
         return None
-    risky = _variances(program) > 0.0
+    risky = variances(program) > 0.0
     lower, upper = trade_interval(program)
     endless = np.full(len(risky), math.inf)
     still = replace(
