@@ -10,37 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from benchmarks.pictures import BLUE, GREEN, GREY, ORANGE, STYLE
+
 __all__ = ["SHOWN", "draw"]
 
 #: The changes that are drawn: a column each.
 SHOWN = ("shift 1 sigma", "volatility x2", "volatility /2")
 ROWS = {"gaussian": "Gaussian data", "t4": "t4 data"}
-INK, MUTED, GRID = "#1b2733", "#5a6672", "#dde2e7"
-COLOURS = ("#7a8794", "#0b5cad", "#c2410c", "#15803d", "#a21caf", "#a16207")
+COLOURS = (GREY, BLUE, ORANGE, GREEN, "#a21caf", "#a16207")
 DASHES = ("-", "-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 3)))
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "detection",
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10.0,
-    "axes.titlecolor": INK,
-    "figure.facecolor": "white",
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-}
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # likelihood -> (ARL0, delay)
 
@@ -56,7 +34,7 @@ def draw(curves: Mapping[tuple[str, str], Curves], path: Path) -> None:
     path : Path
         Where the SVG goes; the same curves give the same bytes.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": "detection"}):
         figure = Figure(figsize=(10.4, 6.4))
         grid = figure.subplots(len(ROWS), len(SHOWN), sharex=True, sharey=True)
         figure.subplots_adjust(left=0.055, right=0.99, bottom=0.135, top=0.955, hspace=0.2, wspace=0.08)

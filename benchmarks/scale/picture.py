@@ -11,13 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from benchmarks.pictures import BLUE, GREEN, MUTED, ORANGE, STYLE
 from benchmarks.scale.capacity import Costs, Load, Site, needs
 from benchmarks.scale.point import Point
-from benchmarks.soak.picture import BLUE, MUTED, ORANGE, STYLE
 
 __all__ = ["draw"]
 
-GREEN = "#15803d"
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 MARKS = ("o", "s", "^")
 MB = 1e6
@@ -26,7 +25,7 @@ MB = 1e6
 def draw(points: Sequence[Point], costs: Costs, path: Path) -> None:
     """Write the figure as SVG: marks are measured, lines are the model's."""
     site = Site()
-    with mpl.rc_context(STYLE | {"svg.hashsalt": "scale", "axes.grid.axis": "both"}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": "scale"}):
         figure = Figure(figsize=(10.4, 7.0))
         (time, room), (many, plan) = figure.subplots(2, 2)
         figure.subplots_adjust(left=0.065, right=0.985, bottom=0.075, top=0.955, hspace=0.34, wspace=0.17)

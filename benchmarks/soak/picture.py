@@ -12,37 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from benchmarks.pictures import BLUE, GREY, INK, MUTED, ORANGE, STYLE
 from benchmarks.soak.faults import KINDS, Fault
 from benchmarks.soak.samples import Sample, Usage
 
 __all__ = ["Run", "draw"]
 
-INK, MUTED, GRID = "#1b2733", "#5a6672", "#dde2e7"
-BLUE, ORANGE, GREY = "#0b5cad", "#c2410c", "#7a8794"
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "soak",
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10.0,
-    "axes.titlecolor": INK,
-    "figure.facecolor": "white",
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-}
 DASH = (0, (4, 1.2))
 MB = 1e6
 
@@ -71,7 +46,7 @@ class Run:
 def draw(run: Run, path: Path) -> None:
     """Write the plot as SVG; the same run gives the same bytes."""
     zero = run.samples[0].time
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": "soak", "axes.grid.axis": "y"}):
         figure = Figure(figsize=(10.4, 8.2))
         memory, descriptors, lag, latency = figure.subplots(
             4, 1, sharex=True, gridspec_kw={"height_ratios": (1.3, 0.8, 1.1, 1.1)}
