@@ -159,10 +159,6 @@ class Market:
             else tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
         )
 
-    def _asset_evidence(self) -> Array:
-        """The same for each asset: less where returns were missing."""
-        return self.effective_sample_size * self._window.coverage(self._omega)
-
     def covariance(self) -> Array:
         """Annual covariance, shape (n, n)."""
         if self._covariance is None:
@@ -177,8 +173,9 @@ class Market:
         """Annual expected returns, shape (n,), and the years of evidence behind them."""
         year = self._moments.periods_per_year
         prior = self._moments.premium_years * year
-        sample = self._window.mean(self._omega)
-        mean, _ = shrunk_mean(self._moments.premium / year, sample, self._asset_evidence(), prior)
+        sample, coverage = self._window.average(self._omega)
+        evidence = self.effective_sample_size * coverage  # less where returns were missing
+        mean, _ = shrunk_mean(self._moments.premium / year, sample, evidence, prior)
         return mean * year, (prior + self.effective_sample_size) / year
 
     def samples(self, bars: int) -> Array:
@@ -186,7 +183,7 @@ class Market:
 
         A missing one is the mean of the asset's others, or 0 where there is none.
         """
-        rows = self._window.latest()[:bars][::-1]
+        rows = self._window.latest(bars)[::-1]
         seen = np.isfinite(rows)
         total = np.where(seen, rows, 0.0).sum(axis=0)
         typical = np.divide(total, seen.sum(axis=0), out=np.zeros(rows.shape[1]), where=seen.any(axis=0))
@@ -194,7 +191,7 @@ class Market:
 
     def silent(self, bars: int) -> NDArray[np.bool_]:
         """Assets without a return in all of the last ``bars``, shape (n,); none before there are so many."""
-        rows = self._window.latest()[:bars]
+        rows = self._window.latest(bars)
         if len(rows) < bars:
             return np.zeros(rows.shape[1], dtype=np.bool_)
         return np.asarray(np.isfinite(rows).sum(axis=0) == 0)

@@ -79,21 +79,22 @@ class SegmentWindow:
         keep(x, FARTHEST, self._ring, self._bars % self.length)
         self._bars += 1
 
-    def latest(self) -> FloatArray:
-        """The kept returns, newest first, of shape (len(self), n)."""
-        order = (self._bars - 1 - np.arange(len(self))) % self.length
+    def latest(self, bars: int) -> FloatArray:
+        """The last so many of the returns that are kept, newest first, of shape (at most bars, n)."""
+        order = (self._bars - 1 - np.arange(min(bars, len(self)))) % self.length
         rows: FloatArray = self._ring[order]
         return rows
 
-    def coverage(self, survivor_weights: ArrayLike) -> FloatArray:
-        """Share of the weight whose returns were seen, of shape (n,), in [0, 1]."""
-        return self._average(survivor_weights)[1]
+    def average(self, survivor_weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Mean and coverage of the returns under these weights, omega.
 
-    def mean(self, survivor_weights: ArrayLike) -> FloatArray:
-        """sum_a omega_a x_a over what was seen, of shape (n,); NaN where nothing was."""
-        return self._average(survivor_weights)[0]
-
-    def _average(self, survivor_weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        Returns
+        -------
+        mean : (n,) array
+            sum_a omega_a x_a over what was seen, by its share of the weight; NaN where nothing was.
+        coverage : (n,) array
+            Share of the weight whose returns were seen, in [0, 1].
+        """
         mean, share = np.empty(self.n), np.empty(self.n)
         average(self._ring, self._bars, self._shares(survivor_weights), mean, share)
         return mean, share
