@@ -6,14 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 FloatArray = NDArray[np.float64]
 
 # Least share of an asset's variance that stays its own: the programme divides by it.
 IDIOSYNCRATIC_FLOOR = 1e-8
-# Up to this share of all components it is faster to compute these alone.
-FEW = 0.1
 
 
 class Standardised(NamedTuple):
@@ -80,10 +77,7 @@ def principal_form(sigma: Standardised, factors: int) -> tuple[FloatArray, Float
     variance, volatility, _, correlation = sigma
     n = len(variance)
     kept = min(factors, n)
-    if kept <= FEW * n:
-        eigenvalues, vectors = eigh(correlation, subset_by_index=(n - kept, n - 1), check_finite=False)
-    else:
-        eigenvalues, vectors = np.linalg.eigh(correlation)
+    eigenvalues, vectors = np.linalg.eigh(correlation)
     leading, vectors = eigenvalues[::-1][:kept], vectors[:, ::-1][:, :kept]
     strongest = np.abs(vectors).argmax(axis=0)
     sign = np.where(vectors[strongest, np.arange(kept)] < 0.0, -1.0, 1.0)
