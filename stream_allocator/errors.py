@@ -31,6 +31,10 @@ class RestoreError(StreamAllocatorError):
     """The regenerated state differs from the committed one; the worker must not go on."""
 
 
+class OffsetsBehind(RestoreError):
+    """The committed offsets are older than what is published: a coordinator may be about to know better."""
+
+
 class DataError(StreamAllocatorError):
     """Prices or recorded topics that cannot be read; names the file, the line or the offset."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Consumer, TopicPartition
 
 from stream_allocator.engine import Engine
-from stream_allocator.errors import BusError, RestoreError
+from stream_allocator.errors import BusError, OffsetsBehind, RestoreError
 from stream_allocator.stream.failures import SessionLost
 from stream_allocator.stream.part import Part
 from stream_allocator.stream.reader import TopicReader
@@ -21,6 +21,8 @@ __all__ = ["Membership", "group_metadata"]
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 30.0
+#: How long committed offsets may lie behind what is published, and how often they are asked for meanwhile.
+BEHIND_SECONDS, AGAIN_SECONDS = 30.0, 0.5
 
 
 class Membership:
@@ -86,18 +88,12 @@ class Membership:
         if not partitions:
             return
         starts = []
-        committed = {
-            (tp.topic, tp.partition): tp for tp in consumer.committed(partitions, timeout=REQUEST_SECONDS)
-        }
+        told = consumer.committed(partitions, timeout=REQUEST_SECONDS)
+        committed = {(tp.topic, tp.partition): tp for tp in told}
         with TopicReader(self._topology, progress=self._restoring) as reader:
             for partition in sorted(wanted):
                 entries = {role: committed[self._names[role], partition] for role in INPUTS}
-                part = self._parked.get(partition)
-                if part is not None and part.is_at(entries):
-                    log.info("kept partition=%d bars=%d", partition, part.shard.bars)
-                else:
-                    part = self._restored(reader, partition, entries)
-                self.parts[partition] = part
+                part = self.parts[partition] = self._latest(consumer, reader, partition, entries)
                 starts += [
                     TopicPartition(self._names[role], partition, part.positions[role]) for role in INPUTS
                 ]
@@ -107,11 +103,44 @@ class Membership:
         else:
             consumer.assign(starts)
 
+    def _latest(
+        self,
+        consumer: Consumer,
+        reader: TopicReader,
+        partition: int,
+        committed: Mapping[str, TopicPartition],
+    ) -> Part:
+        """The part in the state that was committed last: kept, or restored.
+
+        Offsets that lie behind what is published are asked for again: a coordinator that is still loading
+        its log soon knows better.
+        """
+        deadline = time.monotonic() + BEHIND_SECONDS
+        while True:
+            part = self._parked.get(partition)
+            if part is not None and part.is_at(committed):
+                log.info("kept partition=%d bars=%d", partition, part.shard.bars)
+                return part
+            try:
+                return self._restored(reader, partition, committed)
+            except OffsetsBehind as behind:
+                if time.monotonic() > deadline:
+                    self._telemetry.restore_refused(partition)
+                    raise
+                log.warning("restore waits: %s", behind)
+            self._restoring()
+            time.sleep(AGAIN_SECONDS)
+            asked = [TopicPartition(self._names[role], partition) for role in INPUTS]
+            told = consumer.committed(asked, timeout=REQUEST_SECONDS)
+            committed = dict(zip(INPUTS, told, strict=True))
+
     def _restored(self, reader: TopicReader, partition: int, committed: Mapping[str, TopicPartition]) -> Part:
         started = time.monotonic()
         offsets = {role: tp.offset for role, tp in committed.items()}
         try:
             back = restore(reader, partition, offsets, committed["returns"].metadata, engine=self._engine)
+        except OffsetsBehind:
+            raise
         except RestoreError:
             self._telemetry.restore_refused(partition)
             raise

@@ -7,13 +7,14 @@ the same transaction as the offset, so it can be neither ahead nor behind.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from stream_allocator.audit import GENESIS
 from stream_allocator.codec import Codec
 from stream_allocator.engine import Engine
-from stream_allocator.errors import CodecError, RestoreError, SnapshotError
+from stream_allocator.errors import CodecError, OffsetsBehind, RestoreError, SnapshotError
 from stream_allocator.events import AuditEntry, Snapshot
 from stream_allocator.stream.interleave import ROLES, interleave
 from stream_allocator.stream.reader import TopicReader
@@ -161,6 +162,8 @@ def restore(
     ------
     RestoreError
         When the regenerated state is not the committed one.
+    OffsetsBehind
+        When it is, but the audit topic goes on from there: what comes next has been published already.
     """
     first = {role: reader.bounds(role, partition)[0] for role in INPUTS}
     positions = {role: committed[role] if committed[role] >= 0 else first[role] for role in INPUTS}
@@ -179,7 +182,7 @@ def restore(
         start = manifest.first or first
         snapshot = SnapshotAt(0, 0, {role: max(start[role], first[role]) for role in INPUTS}, 0)
     saved_bars = shard.bars
-    replayed, audit_end = _replay_tail(reader, shard, snapshot, positions)
+    replayed, audit, audit_end = _replay_tail(reader, shard, snapshot, positions)
     if shard.digest() != manifest.digest:
         note = "".join(f"; {n}" for n in notes)
         raise RestoreError(
@@ -187,6 +190,7 @@ def restore(
             f"(rebuilt {shard.digest()[:12]}, committed {manifest.digest[:12]}){note}. Nothing is published. "
             "Run the release and policy that wrote it; stream-allocator replay shows the first difference"
         )
+    _require_latest(shard, audit)
     return Restored(shard, positions, manifest, audit_end, replayed, saved_bars)
 
 
@@ -219,8 +223,18 @@ def _snapshots(reader: TopicReader, partition: int, offset: int, count: int) -> 
 
 def _replay_tail(
     reader: TopicReader, shard: Shard, snapshot: SnapshotAt, positions: Mapping[str, int]
-) -> tuple[int, int]:
-    """Apply the tail in silence; the number of records applied, and the end of the audit topic."""
+) -> tuple[int, list[AuditEntry], int]:
+    """Apply the tail in silence.
+
+    Returns
+    -------
+    replayed : int
+        Records applied.
+    audit : list of AuditEntry
+        All that are committed since the snapshot, which may be more than the tail led to.
+    audit_end : int
+        The end of the audit topic.
+    """
     partition = shard.partition
     audit_end = reader.bounds("audit", partition)[1]
     stretches = {(role, partition): (snapshot.inputs[role], positions[role]) for role in INPUTS} | {
@@ -230,12 +244,30 @@ def _replay_tail(
     for record in reader.read(stretches):
         records[record.role].append(record)
     codec = Codec(reader.topology.wire.schema_ids)
-    entries = [codec.unframe(AuditEntry, r.value, r.headers) for r in records["audit"]]
-    # a worker that slept since it asked for the committed offsets finds what its successor has applied, too
-    audit = [e for e in entries if e.kind not in ROLES or e.offset < positions[ROLES[e.kind]]]
+    audit = [codec.unframe(AuditEntry, r.value, r.headers) for r in records["audit"]]
+    applied = [e for e in audit if e.kind not in ROLES or e.offset < positions[ROLES[e.kind]]]
     others = {(r.role, r.offset): r for role in ("positions", "control") for r in records[role]}
     replayed = 0
-    for _ in interleave(shard, records["returns"], others, audit):
+    for _ in interleave(shard, records["returns"], others, applied):
         replayed += 1
         reader.progress()
-    return replayed, audit_end
+    return replayed, audit, audit_end
+
+
+def _require_latest(shard: Shard, audit: Sequence[AuditEntry]) -> None:
+    """Refuse a state from which the published chain of a universe goes on.
+
+    A group coordinator that loads its log can, for a moment, tell offsets that it has told newer ones of
+    (seen with Kafka 4.1.0 after a broker was killed); offsets can be set back by hand; and a worker that
+    slept since it asked finds what its successor has done.
+    """
+    for entry in audit:
+        engine = shard.engines.get(entry.universe)
+        index, head = (engine.audit_entries, engine.chain) if engine is not None else (0, GENESIS)
+        if entry.index == index and entry.previous == head:
+            raise OffsetsBehind(
+                f"partition {shard.partition}: the committed offsets are older than what is published: audit "
+                f"entry {entry.index} of {entry.universe} ({entry.kind} {entry.subject}) comes after them. "
+                "Nothing is published twice: set the group's offsets back to where they were, or start a new "
+                "group with topics of its own"
+            )

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import worlds
 from cluster import Feeder, events, log_of, make_topology
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_allocator.audit import first_break
-from stream_allocator.errors import BusError
+from stream_allocator.errors import BusError, OffsetsBehind
 from stream_allocator.replay import replay
+from stream_allocator.stream import membership
+from stream_allocator.stream import session as sessions
 from stream_allocator.stream.clients import producer_settings
 from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.telemetry import Telemetry
@@ -128,6 +130,62 @@ def test_a_producer_that_another_has_fenced_ends_the_session_and_not_the_worker(
         Producer(producer_settings(running.topology, f"{group}-w")).init_transactions(20)
         running.feed(last - 10, last)
     assert len(running.lost) == 3
+
+
+def committed(running):
+    """The group's offsets with their metadata."""
+    names = running.topology.topics.inputs
+    return running.session._consumer.committed([TopicPartition(name, 0) for name in names], timeout=20)
+
+
+def test_a_coordinator_that_tells_old_offsets_is_asked_again(running, monkeypatch):
+    """As one may that still loads its log: what is published after them would be published twice."""
+    running.feed(15, 30)
+    old = committed(running)
+    running.feed(30, 44)
+    running.session.close()
+    running.session = None
+
+    class Loading(Consumer):
+        asked = 0
+
+        def committed(self, partitions, timeout):
+            Loading.asked += 1
+            told = {
+                tp.topic: tp for tp in (old if Loading.asked < 3 else super().committed(partitions, timeout))
+            }
+            return [told[tp.topic] for tp in partitions]
+
+    monkeypatch.setattr(sessions, "Consumer", Loading)
+    running.feed(44, 45)
+    assert Loading.asked == 3
+    assert running.lost == []
+
+
+def test_offsets_that_were_set_back_are_refused_and_nothing_is_published(running, monkeypatch):
+    running.feed(15, 30)
+    old = committed(running)
+    running.feed(30, 45)
+    new = committed(running)
+    running.session.close()
+    by_hand = Consumer(
+        {
+            "bootstrap.servers": running.topology.bootstrap_servers,
+            "group.id": running.topology.worker.group,
+            "enable.auto.commit": False,
+        }
+    )
+    by_hand.commit(offsets=old, asynchronous=False)
+    monkeypatch.setattr(membership, "BEHIND_SECONDS", 1.0)
+    running.start()
+    with pytest.raises(OffsetsBehind, match="older than what is published"):
+        running.until(46)
+    running.session.close()
+    running.session = None
+    by_hand.commit(offsets=new, asynchronous=False)
+    by_hand.close()
+    running.feed(45, 45)
+    assert running.lost == []
 
 
 def test_errors_that_come_back_after_every_abort_end_the_session(running):

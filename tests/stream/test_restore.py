@@ -8,7 +8,7 @@ import worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.errors import RestoreError
+from stream_allocator.errors import OffsetsBehind, RestoreError
 from stream_allocator.stream.record import INPUTS
 from stream_allocator.stream.restore import METADATA_BYTES, Manifest, SnapshotAt, restore
 from stream_allocator.stream.shard import Shard
@@ -73,15 +73,32 @@ class Recorded:
         pass
 
 
-@pytest.mark.parametrize("taken", [30, 41, 45, 53, 62])
-def test_what_others_have_applied_since_the_offsets_were_asked_for_is_left_alone(tmp_path, taken):
-    topology = load_topology(recorded.write_topology(tmp_path))
-    events = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
-    events.insert(40, worlds.position(39, 0, [300, 300, 200, 100], cash=100))
-    events.insert(52, worlds.control(50, 0, "baseline"))
+HISTORY = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
+HISTORY.insert(40, worlds.position(39, 0, [300, 300, 200, 100], cash=100))
+HISTORY.insert(52, worlds.control(50, 0, "baseline"))
+
+
+def committed_after(folder, taken):
+    """What a worker committed after so many events, with the log of all of them: to be restored from."""
+    topology = load_topology(recorded.write_topology(folder))
     shard = Shard(topology, 0)
-    committed, log = recorded.run(topology, events[:taken], shard), recorded.run(topology, events)
+    committed, log = recorded.run(topology, HISTORY[:taken], shard), recorded.run(topology, HISTORY)
     offsets = {role: len(committed.get((role, 0), [])) for role in INPUTS}
     metadata = Manifest(shard.digest(), first=dict.fromkeys(INPUTS, 0)).to_metadata()
-    back = restore(Recorded(topology, log), 0, offsets, metadata)
-    assert (back.positions, back.replayed, back.shard.digest()) == (offsets, taken, shard.digest())
+    entries = [len(of.get(("audit", 0), [])) for of in (committed, log)]
+    return Recorded(topology, log), offsets, metadata, shard, entries
+
+
+@pytest.mark.parametrize("taken", [30, 41, 45, 53, 61])
+def test_offsets_from_before_what_is_published_are_refused(tmp_path, taken):
+    log, offsets, metadata, _, (then, now) = committed_after(tmp_path, taken)
+    assert then < now
+    with pytest.raises(OffsetsBehind, match=f"audit entry {then} of u"):
+        restore(log, 0, offsets, metadata)
+
+
+def test_the_latest_offsets_are_restored_from(tmp_path):
+    log, offsets, metadata, shard, (then, now) = committed_after(tmp_path, len(HISTORY))
+    assert then == now
+    back = restore(log, 0, offsets, metadata)
+    assert (back.positions, back.replayed, back.shard.digest()) == (offsets, len(HISTORY), shard.digest())
