@@ -123,11 +123,11 @@ class Membership:
                 return part
             try:
                 return self._restored(reader, partition, committed)
-            except OffsetsBehind as behind:
-                if time.monotonic() > deadline:
+            except RestoreError as refusal:
+                if not isinstance(refusal, OffsetsBehind) or time.monotonic() > deadline:
                     self._telemetry.restore_refused(partition)
                     raise
-                log.warning("restore waits: %s", behind)
+                log.warning("restore waits: %s", refusal)
             self._restoring()
             time.sleep(AGAIN_SECONDS)
             asked = [TopicPartition(self._names[role], partition) for role in INPUTS]
@@ -137,13 +137,7 @@ class Membership:
     def _restored(self, reader: TopicReader, partition: int, committed: Mapping[str, TopicPartition]) -> Part:
         started = time.monotonic()
         offsets = {role: tp.offset for role, tp in committed.items()}
-        try:
-            back = restore(reader, partition, offsets, committed["returns"].metadata, engine=self._engine)
-        except OffsetsBehind:
-            raise
-        except RestoreError:
-            self._telemetry.restore_refused(partition)
-            raise
+        back = restore(reader, partition, offsets, committed["returns"].metadata, engine=self._engine)
         seconds = time.monotonic() - started
         self._telemetry.restored(partition, seconds)
         log.info(
