@@ -130,7 +130,8 @@ class Findings:
             "threads_growth": self._growth("threads"),
             "lag_max": max(self.lags),
             "lag_end": self.lag_end,
-            "recovery_worst_s": float(np.max(self.back)),
+            "recovery_worst_s": float(np.max(self.back, where=~np.isnan(self.back), initial=0.0)),
+            "not_back": int(np.isnan(self.back).sum()),
             "faults": len(soak.faults),
             "begun_again": soak.begun_again,
             "unmatched": self.unmatched,
@@ -186,9 +187,11 @@ class Findings:
         for kind in KINDS:
             mine = [s for fault, s in zip(self.soak.faults, self.back, strict=True) if fault.kind == kind]
             if mine:
-                rows.append([kind, len(mine), float(np.median(mine)), float(np.max(mine))])
+                back = [s for s in mine if not np.isnan(s)]
+                of_these = [float(np.median(back)), float(np.max(back))] if back else [np.nan, np.nan]
+                rows.append([kind, len(mine), len(back), *of_these])
         title = f"Seconds from a fault until fewer than {self.limit:,.0f} records wait, one second's"
-        return Table(title, ("fault", "times", "median", "worst"), rows)
+        return Table(title, ("fault", "times", "before the next", "median", "worst of these"), rows)
 
     def _lives(self) -> Table | None:
         """Memory of the victim's lives at the same age."""

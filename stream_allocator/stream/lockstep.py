@@ -36,6 +36,9 @@ __all__ = ["Lockstep"]
 
 POLL_SECONDS = 0.2
 
+DELIVERY_SECONDS = 30.0
+"""For the broker to take the first record; ``patience`` is with the worker."""
+
 AHEAD = 2
 """Bars that may be under way: with a third one, a decision's positions would come a bar late."""
 
@@ -110,7 +113,7 @@ class Lockstep:
             while ahead and (len(ahead) == AHEAD or self._recorder.expecting):
                 heard(*self._finish(ahead.popleft(), patience))
                 patience = self._patience
-            self._publish(self._returns, event, patience)
+            self._publish(self._returns, event)
             ahead.append(event)
         while ahead:
             heard(*self._finish(ahead.popleft(), patience))
@@ -122,7 +125,7 @@ class Lockstep:
         self._audited -= {*update.decisions, _switch(event.event_time)}
         decided = [(self._allocations.pop(d), self._evidence.pop(d)) for d in update.decisions]
         for position in self._recorder.bar(event.returns, update, decided):
-            self._publish(self._positions, position, patience)
+            self._publish(self._positions, position)
             self._published += 1
         self._wait(lambda: self._confirmed == self._published, patience, "positions")
         return update, [allocation for allocation, _ in decided]
@@ -142,7 +145,7 @@ class Lockstep:
             d in self._allocations and d in self._evidence for d in update.decisions
         )
 
-    def _publish(self, topic: str, event: ReturnEvent | PositionEvent, patience: float) -> None:
+    def _publish(self, topic: str, event: ReturnEvent | PositionEvent) -> None:
         value, headers = self._codec.frame(event)
         where: dict[str, Any] = {} if self._partition is None else {"partition": self._partition}
         delivered: list[Any] = []
@@ -157,7 +160,7 @@ class Lockstep:
         if self._partition is not None:
             self._producer.poll(0)
             return
-        self._producer.flush(patience)  # the first record: the partitioner says where the universe lives
+        self._producer.flush(DELIVERY_SECONDS)  # the first record: only the partitioner knows the partition
         if not delivered or isinstance(delivered[0], KafkaError):
             raise BusError(f"{topic}: not delivered: {delivered[0] if delivered else 'timed out'}")
         self._partition = int(delivered[0].partition())

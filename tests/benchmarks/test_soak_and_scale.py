@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = (
     "minutes rate_asset_ticks_per_s share_of_maximum rss_slope_mb_per_hour rss_slope_low rss_slope_high "
-    "rss_max_mb descriptors_growth threads_growth lag_max lag_end recovery_worst_s faults "
+    "rss_max_mb descriptors_growth threads_growth lag_max lag_end recovery_worst_s not_back faults "
     "begun_again unmatched lost duplicated"
 )
 SCALE = (
