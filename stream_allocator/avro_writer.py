@@ -17,7 +17,8 @@ __all__ = ["writer"]
 # Strings whose bytes are kept: names of universes, assets and limits, which come again and again.
 STRINGS = 8192
 
-_ONE_BYTE = [bytes([z]) for z in range(128)]
+# Integers whose bytes are kept, by zigzag: run lengths, counts and indices.
+_SMALL = [bytes([z]) if z < 128 else bytes([z & 127 | 128, z >> 7]) for z in range(4096)]
 #: Avro types of fixed size and their codes in :mod:`struct`.
 _FIXED = {"double": "d", "float": "f", "boolean": "?"}
 
@@ -31,8 +32,8 @@ def long(n: int) -> bytes:
         If it has more than 64 bits.
     """
     z = (n << 1) ^ (n >> 63)
-    if 0 <= z < 128:
-        return _ONE_BYTE[z]
+    if 0 <= z < len(_SMALL):
+        return _SMALL[z]
     if z < 0 or z >> 64:
         raise OverflowError(f"{n} does not fit in 64 bits")
     out = bytearray()

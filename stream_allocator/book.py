@@ -61,6 +61,15 @@ def drift(returns: Array, farthest: float, weights: Array) -> float:
     return growth
 
 
+@in_place
+def distance(weights: Array, target: Array) -> float:
+    """Sum of the absolute differences: the turnover that leads from one to the other."""
+    total = 0.0
+    for i in range(weights.size):
+        total += abs(weights[i] - target[i])
+    return total
+
+
 class Book:
     """One portfolio's state.
 
@@ -135,7 +144,7 @@ class Book:
         if (bar - self.first_bar) % schedule.every == 0:
             return "schedule"
         if bar - self.last_bar >= schedule.drift_wait:
-            drifted = float(np.abs(self.weights - self.target).sum()) > schedule.drift_band
+            drifted = distance(self.weights, self.target) > schedule.drift_band
             if drifted or _known(volatility) > cap * (1.0 + schedule.risk_band):
                 return "drift"
         return None

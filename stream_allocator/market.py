@@ -111,7 +111,7 @@ class Market:
         market = self._universe.update(bar.returns)
         if not math.isnan(market):
             self._absorb(bar, market)
-        return self._view(np.isfinite(bar.returns))
+        return self._view(bar.returns)
 
     def _absorb(self, bar: Bar, market: float) -> None:
         take_volumes(
@@ -127,7 +127,7 @@ class Market:
         self._window.append(bar.returns)
         self._covariance = None
 
-    def _view(self, seen: NDArray[np.bool_]) -> MarketView:
+    def _view(self, returns: Array) -> MarketView:
         regime, year = self._regime, self._moments.periods_per_year
         universe = self._universe.posterior.read(regime.horizon, max(len(self._window), 1))
         self._omega = universe.survivor_weights
@@ -139,10 +139,8 @@ class Market:
         segment = self._segmentation.step(
             switch_probability, universe.map_run_length, segment_volatility, reference_volatility, n_eff
         )
-        count = int(np.count_nonzero(seen))
-        value, factors = confidence(
-            n_eff, 1.0 - switch_probability, count / seen.size, half_evidence=regime.evidence
-        )
+        seen = count_finite(returns) / returns.size
+        value, factors = confidence(n_eff, 1.0 - switch_probability, seen, half_evidence=regime.evidence)
         series, probabilities, lengths = self._detectors.strongest_evidence(regime.horizon, TOP_ASSETS)
         top = zip(series.tolist(), probabilities.tolist(), lengths.tolist(), strict=True)
         return MarketView(
@@ -154,10 +152,11 @@ class Market:
             confidence=value,
             confidence_factors=tuple(factors.items()),
             top_assets=tuple([AssetEvidence(self._assets[i], p, length) for i, p, length in top]),
-            missing=()
-            if count == seen.size
-            else tuple(a for a, s in zip(self._assets, seen, strict=True) if not s),
+            missing=() if seen == 1.0 else self._missing(returns),
         )
+
+    def _missing(self, returns: Array) -> tuple[str, ...]:
+        return tuple([self._assets[i] for i in np.flatnonzero(~np.isfinite(returns)).tolist()])
 
     def covariance(self) -> Array:
         """Annual covariance, shape (n, n)."""
@@ -229,6 +228,15 @@ class Market:
         squares = serial_square(self._omega)
         self.effective_sample_size = 1.0 / squares if squares > 0.0 else 0.0
         self._covariance = None
+
+
+@in_place
+def count_finite(x: Array) -> int:
+    """How many are finite."""
+    count = 0
+    for i in range(x.size):
+        count += math.isfinite(x[i])
+    return count
 
 
 @in_place

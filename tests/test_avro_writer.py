@@ -45,7 +45,9 @@ def test_the_bytes_of_any_event_are_fastavros(cls):
     check()
 
 
-@pytest.mark.parametrize("n", [0, 63, 64, -64, -65, 8191, 8192, 2**31, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize(
+    "n", [0, 63, 64, -64, -65, 2047, 2048, -2048, -2049, 8191, 8192, 2**31, 2**63 - 1, -(2**63)]
+)
 def test_integers_are_fastavros_at_the_ends_of_each_length(n):
     out = io.BytesIO()
     fastavro.schemaless_writer(out, "long", n)

@@ -6,7 +6,7 @@ import worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.book import MICROSECONDS_PER_YEAR, Book, TokenBucket
+from stream_allocator.book import MICROSECONDS_PER_YEAR, Book, TokenBucket, distance
 
 YEAR = round(MICROSECONDS_PER_YEAR)
 
@@ -72,6 +72,13 @@ def test_losing_everything_leaves_nothing_to_hold():
 
 def ask(b, bar, *, ready=True, switched=False, volatility=0.1):
     return b.trigger(bar, ready=ready, switched=switched, volatility=lambda: volatility, cap=0.2)
+
+
+@given(st.lists(st.tuples(*[st.floats(-2.0, 2.0) | st.just(float("nan"))] * 2), max_size=30))
+def test_the_distance_of_holdings_and_target_is_the_sum_of_absolute_differences(pairs):
+    weights, target = np.array(pairs).reshape(-1, 2).T.copy()
+    expected = sum(abs(w - t) for w, t in zip(weights, target, strict=True))
+    np.testing.assert_equal(distance(weights, target), expected)
 
 
 def test_triggers_are_named_by_the_first_reason_that_holds():

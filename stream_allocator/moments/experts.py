@@ -134,6 +134,16 @@ def whitened_squares(
 
 
 @in_place
+def unit_ratios(deviations: FloatArray, kinds: NDArray[np.int64], ratios: FloatArray) -> None:
+    """The first expert's deviations in those of each, (K, n), into `ratios`; 1 for an asset without any."""
+    unit = deviations[kinds[0]]
+    for k in range(kinds.size):
+        own = deviations[kinds[k]]
+        for i in range(unit.size):
+            ratios[k, i] = unit[i] / own[i] if unit[i] > 0.0 else 1.0
+
+
+@in_place
 def mix(whiteners: FloatArray, weights: FloatArray, scale: FloatArray, mixed: FloatArray) -> None:
     """W = sum_k weight_k W_k diag(scale_k), the lower triangle, into `mixed`."""
     for i in range(mixed.shape[0]):

@@ -24,6 +24,7 @@ from stream_allocator.moments.experts import (
     sort_out,
     standardise,
     trust,
+    unit_ratios,
     whiten_each,
     whitened_squares,
 )
@@ -240,11 +241,9 @@ class CovarianceMixture:
     def _units(self) -> tuple[FloatArray, FloatArray]:
         """The first expert's volatilities, and by expert what these are in the expert's own, (4, n)."""
         deviations = self._forecasts.leaning()
-        unit = deviations[EXPERTS[0].volatility]
-        if unit.all():
-            return unit, unit / deviations[KINDS]
-        ratios = np.ones((len(EXPERTS), self.n))
-        return unit, np.divide(unit, deviations[KINDS], out=ratios, where=unit > 0.0)
+        ratios = np.empty((len(EXPERTS), self.n))
+        unit_ratios(deviations, KINDS, ratios)
+        return deviations[KINDS[0]], ratios
 
     def volatility(self) -> FloatArray:
         """Standard deviation of a bar's return, of shape (n,)."""

@@ -80,11 +80,13 @@ def forecast(
     count: NDArray[np.int64],
     level: FloatArray,
     own: FloatArray,
-) -> None:
-    """The standard deviations of the three kinds, into `own`."""
+) -> bool:
+    """The standard deviations of the three kinds, into `own`; whether some asset is young, and one moves."""
     a, b, c, d = COEFFICIENTS
+    young = moving = False
     common = level[0] / level[1] if level[1] > 0.0 else 1.0
     for i in range(total.size):
+        young |= count[i] < MATURE
         if count[i] == 0:
             own[:, i] = 0.0
             continue
@@ -95,6 +97,8 @@ def forecast(
         own[0, i] = np.sqrt(max(a * week + b * month + c * common * half_year + d * mean, least))
         own[1, i] = np.sqrt(max(squares[QUARTER, i] / weights[QUARTER, i], least))
         own[2, i] = np.sqrt(max(squares[YEAR, i] / weights[YEAR, i], least))
+        moving |= own[0, i] > 0.0
+    return young and moving
 
 
 class VolatilityForecasts:
@@ -133,6 +137,7 @@ class VolatilityForecasts:
         self._total = np.zeros(n)
         self._level = np.zeros(2)
         self.own = np.zeros((self.KINDS, n))
+        self._leaning: FloatArray | None = self.own  # None until it is asked for
 
     def update(self, x: FloatArray, seen: BoolArray) -> None:
         """Take the returns of the assets that were `seen`, of shape (n,); the others wait."""
@@ -147,12 +152,12 @@ class VolatilityForecasts:
             self.count,
             self._level,
         )
-        self.own = self._deviations()
+        self._forecast()
 
-    def _deviations(self) -> FloatArray:
-        own = np.empty((self.KINDS, len(self.count)))
-        forecast(self._squares, self._weights, self._total, self.count, self._level, own)
-        return own
+    def _forecast(self) -> None:
+        self.own = np.empty((self.KINDS, len(self.count)))
+        leans = forecast(self._squares, self._weights, self._total, self.count, self._level, self.own)
+        self._leaning = None if leans else self.own
 
     def leaning(self) -> FloatArray:
         """Forecasts: as `own`, but a young asset's variance leans to what is usual among the others, (3, n).
@@ -160,10 +165,13 @@ class VolatilityForecasts:
         That is worth 10 returns for an asset without any, less with each, and nothing after 60, so that from
         then on a change of the asset's unit is exactly that.
         """
+        if self._leaning is None:
+            self._leaning = self._leant()
+        return self._leaning
+
+    def _leant(self) -> FloatArray:
         young = self.count < MATURE
         moving = self.own[0] > 0.0
-        if not young.any() or not moving.any():
-            return self.own
         own = self.own.copy()
         count = self.count[young]
         strength = LEAN * (1.0 - count / MATURE)
@@ -184,7 +192,7 @@ class VolatilityForecasts:
         forecasts._weights[:, stays] = self._weights[:, old]
         forecasts._total[stays] = self._total[old]
         forecasts._level = self._level.copy()
-        forecasts.own = forecasts._deviations()
+        forecasts._forecast()
         return forecasts
 
     def state(self) -> State:
@@ -209,4 +217,4 @@ class VolatilityForecasts:
             if np.shape(state[name]) != target.shape:
                 raise ValueError(f"{name} must be of shape {target.shape}, got {np.shape(state[name])}")
             target[...] = state[name]
-        self.own = self._deviations()
+        self._forecast()

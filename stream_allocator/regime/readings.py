@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_allocator.regime.elementary import LN2, FloatArray, IntArray
+from stream_allocator.regime.elementary import LN2, FloatArray, IntArray, in_place
 from stream_allocator.regime.kernel import (
     COUNT,
     DETECTING,
@@ -31,6 +31,15 @@ from stream_allocator.regime.reductions import (
     strongest,
     survivors,
 )
+
+
+@in_place
+def all_within(index: IntArray, size: int) -> bool:
+    """Whether every entry is in 0..size-1."""
+    within = True
+    for i in range(index.size):
+        within &= 0 <= index[i] < size
+    return within
 
 
 class SeriesPanel:
@@ -64,7 +73,7 @@ class SeriesPanel:
         named = np.arange(self.series) if index is None else np.ascontiguousarray(index, np.int64)
         if x.ndim != 1 or named.shape != x.shape:
             raise ValueError(f"values and index must be of one length, got {x.shape} and {named.shape}")
-        if index is not None and named.size and (named.min() < 0 or named.max() >= self.series):
+        if index is not None and not all_within(named, self.series):
             raise ValueError(f"index names a series outside 0..{self.series - 1}")
         return x, named
 

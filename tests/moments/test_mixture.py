@@ -10,6 +10,7 @@ from mixture_rows import constants, duplicates, fed, halted, holes, market, newc
 from naive_mixture import NaiveMixture
 
 from stream_allocator.moments import mixture
+from stream_allocator.moments.experts import unit_ratios
 from stream_allocator.moments.mixture import CovarianceMixture
 
 # -- the definition
@@ -145,6 +146,18 @@ def test_deviation_of_holdings_is_near_that_of_the_matrix_whoever_asks_first(row
     assert other.deviation(holdings) == alone
     assert np.array_equal(estimate.matrix(), matrix)
     assert estimate.deviation(np.zeros(estimate.n)) == 0.0
+
+
+@given(st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_units_of_the_first_expert_in_those_of_each(n, seed):
+    rng = np.random.default_rng(seed)
+    deviations = rng.random((3, n)) * (rng.random(n) < 0.8)  # some assets never moved
+    ratios = np.empty((4, n))
+    unit_ratios(deviations, mixture.KINDS, ratios)
+    for k, kind in enumerate(mixture.KINDS):
+        for i in range(n):
+            first = deviations[mixture.KINDS[0], i]
+            assert ratios[k, i] == (first / deviations[kind, i] if first > 0.0 else 1.0)
 
 
 def test_covariance_of_stationary_returns_is_found():
