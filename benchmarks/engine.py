@@ -7,6 +7,9 @@ else the machine does meanwhile: the lowest decile over bars, or over stretches 
 
 from __future__ import annotations
 
+import cProfile
+import gc
+import pstats
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 from benchmarks.harness import last_line, options, show
 from benchmarks.workload import DAY, returns, topology
@@ -31,6 +35,9 @@ from stream_allocator.regime import RunLengthPanel, Segmentation, UniverseRegime
 EVERY = 21
 #: Bars before anything is measured: detectors have all their runs.
 BEFORE = 15 * EVERY
+
+#: Kernels that are shown by name.
+MOST = 10
 
 #: Where a stage's time is taken: owner, function, the stage, and the stage that it is a part of.
 STAGES: tuple[tuple[Any, str, str, str], ...] = (
@@ -174,6 +181,31 @@ def stage_table(title: str, stages: tuple[tuple[Any, str, str, str], ...], run: 
     show(title, ["stage", "us", "share"], rows, "a stage's parts, indented, are within it")
 
 
+def compiled_table(run: Run, stretches: int) -> float:
+    """Show what kernels, OSQP and LAPACK take of a bar with its share of a decision; microseconds in all.
+
+    No Python is in these times, so they bound what less of it around them could bring.
+    """
+    kernels = {each.py_func.__code__ for each in gc.get_objects() if isinstance(each, Dispatcher)}
+    names = {(code.co_filename, code.co_firstlineno, code.co_name): code.co_name for code in kernels}
+    profile = cProfile.Profile(time.thread_time_ns, 1e-3)
+    profile.enable()
+    for _ in range(stretches * EVERY):
+        run.step()
+    profile.disable()
+    took: dict[str, float] = defaultdict(float)
+    for key, (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        name = "OSQP" if "osqp" in key[2] else names.get(key) or ("LAPACK" if "fortran" in key[2] else "")
+        if name:
+            took[name] += own / (stretches * EVERY)
+    total = sum(took.values())
+    most = sorted(took.items(), key=lambda item: -item[1])[:MOST]
+    rows: list[list[object]] = [[name, us] for name, us in most]
+    rows += [["others", total - sum(us for _, us in most)], ["all", total]]
+    show("50 assets: compiled code alone, a bar with its share of a decision", ["kernel", "us"], rows)
+    return total
+
+
 def main() -> None:
     """Run it."""
     asked = options(__doc__)
@@ -186,11 +218,13 @@ def main() -> None:
     columns = ["assets", "bar, us", "decision, us", "bar with its share, us", "asset-ticks a second"]
     show("The engine from memory", [*columns, "wall over processor"], rows)
     bars = (10 if asked.quick else 60) * EVERY
-    run = Run(50, 2 * bars, asked.seed)
+    run = Run(50, 2 * bars + 40 * EVERY, asked.seed)
     stage_table("50 assets: a bar without a decision", STAGES, run, bars)
     stage_table("50 assets: a bar with a decision, beside the above", OF_A_DECISION, run, bars)
+    compiled = compiled_table(run, (10 if asked.quick else 40))
     last_line(
         {
+            "compiled_50_us": round(compiled, 1),
             "bar_50_us": round(figures[50][0], 1),
             "decision_50_us": round(figures[50][1], 1),
             "asset_ticks_per_s_50": round(figures[50][2]),

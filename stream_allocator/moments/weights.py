@@ -30,9 +30,9 @@ PULL_SUM = 4.0
 STEPS = 20
 HALVINGS = 30
 ENOUGH = 1e-9
-# A step that promises less than this for each logarithm changes their arguments by a hundredth or so: it is
-# the last, and nobody asks what it gained.
-NEAR = 1e-4
+# A step that promises less than this for each logarithm changes their arguments by two hundredths or so: it
+# is the last, and nobody asks what it gained.
+NEAR = 3e-4
 # Bars and assets that are summed side by side.
 BLOCK = 128
 
