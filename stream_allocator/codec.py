@@ -23,6 +23,7 @@ import re
 import struct
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, TypeVar, cast
@@ -34,6 +35,7 @@ from stream_allocator import avro_writer, events
 from stream_allocator.errors import CodecError, ConfigurationError
 
 __all__ = [
+    "DIGESTED",
     "FINGERPRINT_HEADER",
     "FORMS",
     "OPTIONAL_SCHEMAS",
@@ -69,6 +71,9 @@ SCHEMA_NAMES: Mapping[type, str] = {
 FORMS: Mapping[type, tuple[type, ...]] = {
     events.ReturnEvent: (events.ReturnEvent, events.PackedReturnEvent),
 }
+
+#: Events whose digest stands in another: their bytes are asked for twice, for that and to be published.
+DIGESTED = (events.Allocation, events.Evidence)
 
 #: Schemas that a registry need not have, because nobody must publish them.
 OPTIONAL_SCHEMAS = frozenset({"packed_return_event"})
@@ -125,7 +130,21 @@ def _schema(name: str) -> _Schema:
 
 @functools.cache
 def _encoder(cls: Any) -> Callable[[Any], bytes]:
-    return avro_writer.writer(_without_logical_types(raw_schema(SCHEMA_NAMES[cls])))
+    write = avro_writer.writer(_without_logical_types(raw_schema(SCHEMA_NAMES[cls])))
+    return _while_it_lives(write) if cls in DIGESTED else write
+
+
+def _while_it_lives(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Write an event once, and keep its bytes for as long as it lives."""
+    known: dict[int, tuple[bytes, weakref.ref[Any]]] = {}
+
+    def written(event: Any) -> bytes:
+        identity = id(event)
+        if identity not in known:
+            known[identity] = write(event), weakref.ref(event, lambda _: known.pop(identity))
+        return known[identity][0]
+
+    return written
 
 
 @functools.cache

@@ -226,7 +226,7 @@ class DataQuality:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Allocation:
     """Target weights of one portfolio with the explanation and the proof of the decision."""
 

@@ -49,7 +49,7 @@ class GrowthEvidence:
     loss_weight: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Evidence:
     """The numbers of the programme that a decision solved; see :class:`stream_allocator.allocate.Program`."""
 

@@ -10,7 +10,15 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.codec import FINGERPRINT_HEADER, SCHEMA_NAMES, Codec, decode, encode, read_published
+from stream_allocator.codec import (
+    DIGESTED,
+    FINGERPRINT_HEADER,
+    SCHEMA_NAMES,
+    Codec,
+    decode,
+    encode,
+    read_published,
+)
 from stream_allocator.errors import CodecError
 from stream_allocator.events import ReturnEvent
 
@@ -111,3 +119,19 @@ def test_what_is_of_no_published_version_is_refused_with_the_newest_ones_reason(
             read_published(ReturnEvent, value)
     with pytest.raises(CodecError, match="no schema with fingerprint"):
         read_published(ReturnEvent, encode(TICK), [(FINGERPRINT_HEADER, bytes(8))])
+
+
+@pytest.mark.parametrize("cls", DIGESTED)
+def test_a_decision_is_written_once_and_its_bytes_go_with_it(cls):
+    @given(strategies.events(cls))
+    def check(event):
+        first = encode(event)
+        assert encode(event) is first
+        equal = replace(event)
+        assert encode(equal) == first
+        assert encode(equal) is not first
+        # whatever takes the place of one that is gone is written for itself
+        for universe in ("u", "v", "w"):
+            assert decode(cls, encode(replace(event, universe=universe))).universe == universe
+
+    check()
