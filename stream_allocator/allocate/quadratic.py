@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator.allocate.limits import Rows, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
-from stream_allocator.allocate.robust import covariance, variances
+from stream_allocator.allocate.robust import covariance
+
+if TYPE_CHECKING:
+    from stream_allocator.allocate.quadratic_kernel import Matrix
 
 __all__ = ["QuadraticAnswer", "SolverSettings", "solve_quadratic"]
 
@@ -118,9 +121,9 @@ class Columns(NamedTuple):
 SIDES = (("cash_lower", "cash_upper"), ("group_lower", "group_upper"))
 
 
-@lru_cache(maxsize=16)
-def _pairs(rows: Rows) -> tuple[NDArray[np.intp], Array]:
-    """Two bounds on one sum as one row: which rows stay, and their lower bounds."""
+@lru_cache(maxsize=64)
+def _pairs(rows: Rows) -> tuple[Array, Array, Array, Array]:
+    """Two bounds on one sum as one row: normals, magnitudes, lower and upper bounds of the rows that stay."""
     stay: list[int] = []
     low: list[float] = []
     before = ("", "")
@@ -132,7 +135,20 @@ def _pairs(rows: Rows) -> tuple[NDArray[np.intp], Array]:
             stay.append(j)
             low.append(-np.inf)
         before = (kind, scope)
-    return np.array(stay, dtype=np.intp), np.array(low)
+    which = np.array(stay, dtype=np.intp)
+    return rows.normals[which], rows.magnitudes[which], np.array(low), rows.bounds[which]
+
+
+def _dense(program: Program, risk: float, diagonal: Array, size: int, scale: float) -> Matrix:
+    """The curvature's upper triangle, over ``scale``, where it is not written with the factors."""
+    n = len(diagonal)
+    whole = risk * covariance(program)
+    whole.flat[:: n + 1] += diagonal
+    column, row = np.tril_indices(n)
+    pointer = np.empty(size + 1, dtype=np.int32)
+    pointer[:n] = np.arange(n) * np.arange(1, n + 1) // 2
+    pointer[n:] = len(row)
+    return whole[row, column] / scale, row.astype(np.int32), pointer
 
 
 class _Assembly:
@@ -140,59 +156,19 @@ class _Assembly:
 
     def __init__(self, program: Program, risk: float, diagonal: Array, linear: Array) -> None:
         # not with the package, as OSQP: checking a decision needs neither
-        from stream_allocator.allocate.quadratic_kernel import constraints
+        from stream_allocator.allocate.quadratic_kernel import programme
 
         n, k = program.factors.shape
-        w0, cost = program.current, program.linear_cost
-        lower, upper = trade_interval(program)
-        upper = np.maximum(lower, upper)  # crossed by rounding at most: the pre-check has been passed
-        only_up, only_down = lower >= w0, upper <= w0
-        capped = program.turnover < float(np.maximum(upper - w0, w0 - lower).sum())
-        traded = ~(only_up | only_down)
-        if not capped:
-            traded &= cost > 0.0
-        direction = np.where(only_up, 1.0, np.where(only_down, -1.0, 0.0))
-
-        rows = rows_of(program)
-        which, least = _pairs(rows)
-        sign = np.where(lower >= 0.0, 1.0, np.where(upper <= 0.0, -1.0, 0.0))
-        both = (sign == 0.0) & (rows.magnitudes != 0.0).any(axis=0)
-
-        factors = program.factors if k < n else np.empty((n, 0))
-        value, row, pointer, self._low, self._high = constraints(
-            factors, lower, upper, w0, traded, both, sign, rows.normals[which], rows.magnitudes[which],
-            least, rows.bounds[which], direction, capped, program.turnover + float(direction @ w0),
+        dense = k == 0 or k >= n
+        p, self._q, scale, a, self._low, self._high = programme(
+            program.factors, dense, program.idiosyncratic, program.current, program.linear_cost,
+            *trade_interval(program), *_pairs(rows_of(program)), program.turnover, risk, diagonal, linear,
         )  # fmt: skip
-        self._assets, self._size = n, len(pointer) - 1
-        self._a = Columns(value, row, pointer, (len(self._low), self._size))
-        gradient = np.zeros(self._size)
-        gradient[:n] = cost * direction - linear
-        of_u = cost[traded]
-        gradient[n + factors.shape[1] :][: len(of_u)] = of_u
-        start = np.minimum(np.maximum(w0, lower), upper)
-        slope = risk * (program.factors @ (program.factors.T @ start) + program.idiosyncratic * start)
-        slope += diagonal * start - linear
-        typical = float(variances(program).mean())
-        scale = max(float(np.abs(slope).max()), float(cost.max()), 1e-3 * risk * typical, 1e-12)
-        self._q = gradient / scale
-        self._p = self._curvature(program, risk, diagonal, factors.shape[1], scale)
-
-    def _curvature(self, program: Program, risk: float, diagonal: Array, y: int, scale: float) -> Columns:
-        """The upper triangle of what is quadratic, over ``scale``: a diagonal where there are factors."""
-        n = self._assets
-        pointer = np.empty(self._size + 1, dtype=np.int32)
-        if y:
-            values = np.concatenate([risk * program.idiosyncratic + diagonal, np.full(y, risk)])
-            row = np.arange(n + y, dtype=np.int32)
-            pointer[: n + y] = row
-        else:
-            dense = risk * covariance(program)
-            dense.flat[:: n + 1] += diagonal
-            column, row = np.tril_indices(n)
-            values = dense[row, column]
-            pointer[:n] = np.arange(n) * np.arange(1, n + 1) // 2
-        pointer[n + y :] = len(values)
-        return Columns(values / scale, row.astype(np.int32), pointer, (self._size, self._size))
+        self._assets, size = n, len(self._q)
+        self._a = Columns(*a, (len(self._low), size))
+        if dense:
+            p = _dense(program, risk, diagonal, size, scale)
+        self._p = Columns(*p, (size, size))
 
     def solve(self, settings: SolverSettings) -> QuadraticAnswer:
         """Solve; again with other step sizes where that gets nowhere."""
@@ -217,22 +193,6 @@ class _Assembly:
         Not through the checks and copies of its Python class, which take as long as half of the iterations.
         """
         binding = _binding()
-        asked = binding.OSQPSettings()
-        binding.osqp_set_default_settings(asked)
-        for name, value in {
-            "verbose": 0,
-            "eps_abs": settings.accuracy,
-            "eps_rel": settings.accuracy,
-            "max_iter": settings.max_iter,
-            "polishing": 1,
-            "polish_refine_iter": 5,
-            "check_termination": 25,
-            "scaling": scaling,
-            "rho": rho,
-            "adaptive_rho": 1,  # after a number of iterations; 2 would be after a time
-            "adaptive_rho_interval": 25,
-        }.items():
-            setattr(asked, name, value)
         endless = binding.OSQP_INFTY
         try:
             solver = binding.OSQPSolver(
@@ -242,7 +202,7 @@ class _Assembly:
                 np.maximum(self._low, -endless),
                 np.minimum(self._high, endless),
                 *self._a.shape,
-                asked,
+                _asked(settings, rho, scaling),
             )
         except ValueError as error:  # its argument is OSQP's number of the error
             raise RuntimeError(f"osqp refused the programme: error {error}") from error
@@ -256,3 +216,26 @@ def _binding() -> Any:
     import osqp
 
     return osqp.OSQP(algebra="builtin").ext
+
+
+@cache
+def _asked(settings: SolverSettings, rho: float, scaling: int) -> Any:
+    """OSQP's settings, of which it makes a copy."""
+    binding = _binding()
+    asked = binding.OSQPSettings()
+    binding.osqp_set_default_settings(asked)
+    for name, value in {
+        "verbose": 0,
+        "eps_abs": settings.accuracy,
+        "eps_rel": settings.accuracy,
+        "max_iter": settings.max_iter,
+        "polishing": 1,
+        "polish_refine_iter": 5,
+        "check_termination": 25,
+        "scaling": scaling,
+        "rho": rho,
+        "adaptive_rho": 1,  # after a number of iterations; 2 would be after a time
+        "adaptive_rho_interval": 25,
+    }.items():
+        setattr(asked, name, value)
+    return asked

@@ -40,3 +40,47 @@ def constraints(
         matrix = np.block([[matrix, np.zeros((height, 1))], [np.zeros((1, width)), np.ones((1, 1))]])
         low, high = np.append(low, 0.0), np.append(high, 0.0)
     return matrix, low, high
+
+
+def orientation(lower, upper, current, cost, magnitudes, turnover):
+    """Which way each asset can trade and stand, and what turnover may be."""
+    only_up, only_down = lower >= current, upper <= current
+    direction = np.where(only_up, 1.0, np.where(only_down, -1.0, 0.0))
+    sign = np.where(lower >= 0.0, 1.0, np.where(upper <= 0.0, -1.0, 0.0))
+    capped = turnover < np.maximum(upper - current, current - lower).sum()
+    traded = ~(only_up | only_down) & (capped | (cost > 0.0))
+    both = (sign == 0.0) & (magnitudes != 0.0).any(axis=0)
+    return direction, sign, traded, both, capped, turnover + direction @ current
+
+
+def steepness(factors, own, current, cost, lower, upper, risk, diagonal, linear):
+    """The largest of the objective's slopes at the start, the costs, and a thousandth of a curvature."""
+    start = np.clip(current, lower, upper)
+    sigma = factors @ factors.T + np.diag(own)
+    slope = risk * (sigma @ start) + diagonal * start - linear
+    return max(np.abs(slope).max(), cost.max(), 1e-3 * risk * np.diag(sigma).mean(), 1e-12)
+
+
+def programme(
+    factors, dense, own, current, cost, lower, upper, normals, magnitudes, least, most, turnover, risk,
+    diagonal, linear,
+):  # fmt: skip
+    """The whole programme, dense; of the curvature what is not left to others."""
+    upper = np.maximum(lower, upper)
+    direction, sign, traded, both, capped, cap = orientation(
+        lower, upper, current, cost, magnitudes, turnover
+    )
+    used = factors[:, :0] if dense else factors
+    matrix, low, high = constraints(
+        used, lower, upper, current, traded, both, sign, normals, magnitudes, least, most, direction, capped,
+        cap,
+    )  # fmt: skip
+    k, size = used.shape[1], matrix.shape[1]
+    scale = steepness(factors, own, current, cost, lower, upper, risk, diagonal, linear)
+    slope = np.concatenate([cost * direction - linear, np.zeros(k), cost[traded]])
+    slope = np.append(slope, np.zeros(size - len(slope))) / scale
+    curvature = np.zeros((size, size))
+    if k:
+        of_y = np.full(k, risk)
+        curvature[: len(own) + k, : len(own) + k] = np.diag(np.append(risk * own + diagonal, of_y)) / scale
+    return curvature, slope, scale, matrix, low, high

@@ -64,6 +64,56 @@ def test_odd_numbers_stand_where_the_twin_has_them(odd):
         assert_equal_to_the_twin(changed)
 
 
+def a_programme(n, k, m, seed, *, dense=False, turnover=0.3):
+    rng = np.random.default_rng([2, seed])
+    current = rng.choice([-0.1, 0.0, 0.1], n)
+    return (
+        rng.normal(size=(n, k)),
+        dense,
+        rng.random(n),
+        current,
+        rng.choice([0.0, 0.01], n),
+        current - rng.choice([0.0, 0.05, 0.2], n),  # intervals that begin or end where the weight is
+        current + rng.choice([-1e-16, 0.0, 0.05, 0.2], n),
+        rng.choice([-1.0, 0.0, 0.5, 1.0], (m, n)),
+        rng.choice([0.0, 0.5, 1.0], (m, n)) * (rng.random() < 0.5),
+        np.where(rng.random(m) < 0.5, -np.inf, -rng.random(m)),
+        rng.random(m),
+        turnover,
+        5.0 * rng.random(),
+        rng.random(n),
+        rng.normal(size=n),
+    )
+
+
+def assert_nearly_equal_to_the_twin(given):
+    of_p, q, scale, of_a, low, high = kernel.programme(*given)
+    p, naive_q, naive_scale, a, naive_low, naive_high = naive_quadratic.programme(*given)
+    for ours, twin in ((of_p, p), (of_a, a)):
+        assert np.allclose(csc_matrix(ours, twin.shape).toarray(), twin, rtol=1e-13, atol=0, equal_nan=True)
+    for ours, twin in ((q, naive_q), (scale, naive_scale), (low, naive_low), (high, naive_high)):
+        assert np.allclose(ours, twin, rtol=1e-12, atol=1e-15, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_compiled_programme_is_that_of_the_twin(seed):
+    rng = np.random.default_rng([3, seed])
+    n = int(rng.integers(1, 12))
+    given = a_programme(
+        n, int(rng.integers(0, n)), int(rng.integers(0, 6)), seed,
+        dense=bool(seed % 3 == 0), turnover=rng.choice([0.0, 0.1, 1e3, np.inf]),
+    )  # fmt: skip
+    assert_nearly_equal_to_the_twin(given)
+
+
+@pytest.mark.parametrize("place", [12, 13, 14])
+@pytest.mark.parametrize("large", [0.0, 1e300])
+def test_a_programme_of_odd_numbers_is_that_of_the_twin(place, large):
+    given = list(a_programme(6, 3, 4, 5))
+    given[place] = given[place] * large
+    assert_nearly_equal_to_the_twin(given)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_osqp_answers_as_through_its_own_class(kind):
     p = programme(kind, 3)
