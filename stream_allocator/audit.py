@@ -16,8 +16,9 @@ __all__ = ["GENESIS", "AuditChain", "first_break"]
 GENESIS = "0" * 64
 
 
-def _hash(entry: AuditEntry) -> str:
-    return hashlib.sha256(entry.previous.encode() + encode(replace(entry, hash=""))).hexdigest()
+def _hash(unsealed: AuditEntry) -> str:
+    """Of an entry whose own hash is empty yet."""
+    return hashlib.sha256(unsealed.previous.encode() + encode(unsealed)).hexdigest()
 
 
 class AuditChain:
@@ -78,7 +79,8 @@ def first_break(entries: Iterable[AuditEntry]) -> int | None:
     """Index of the first entry that does not follow from the one before it; None for an unbroken chain."""
     previous = GENESIS
     for index, entry in enumerate(entries):
-        if entry.index != index or entry.previous != previous or entry.hash != _hash(entry):
+        follows = entry.index == index and entry.previous == previous
+        if not follows or entry.hash != _hash(replace(entry, hash="")):
             return index
         previous = entry.hash
     return None

@@ -1,7 +1,6 @@
 """From the market's view and a portfolio's book to a programme, and from its answer to the two records."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +17,10 @@ from stream_allocator.evidence import decision_id, evidence_of, or_infinity
 from stream_allocator.market import Market, MarketView
 from stream_allocator.moments import likely_factor_form, radius
 from stream_allocator.policy import AssetCostPolicy, Policy
+from stream_allocator.remembered import remembered
 from stream_allocator.topology import Universe
 
-__all__ = ["Context", "Pair", "decide", "settled_by"]
+__all__ = ["Context", "decide", "settled_by"]
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def usable_moments(market: Market, view: MarketView, policy: Policy) -> Moments:
     delta = radius(policy.uncertainty.covariance, np.diag(covariance), view.effective_sample_size)
     found = Moments(mean, years, factors, idiosyncratic, delta)
     for name in Moments.__slots__:
-        if not np.less_equal(np.abs(getattr(found, name)), LARGEST).all():  # neither is NaN
+        if not np.maximum.reduce(np.abs(getattr(found, name)), None) <= LARGEST:  # nor is NaN
             raise ValueError(f"{name} must be finite and not above {LARGEST:g}")
     return found
 
@@ -93,7 +93,7 @@ def build_program(
     except FAULTS as fault:
         moments = Moments(np.zeros(n), 1.0, np.zeros((n, 0)), np.zeros(n), 0.0)
         unusable = f"moments unusable: {fault}"
-    settled = settled_by(Pair(universe, policy))
+    settled = settled_by(universe, policy)
     lower, upper = settled.lower, settled.upper
     trade, holding = np.full(n, np.inf), np.full(n, np.inf)
     volume = market.average_volume()
@@ -150,23 +150,9 @@ class _Settled(NamedTuple):
     benchmark: Array
 
 
-class Pair(NamedTuple):
-    """A universe and a policy, told apart by identity: neither changes, and to compare them takes long."""
-
-    universe: Universe
-    policy: Policy
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pair) and self.universe is other.universe and self.policy is other.policy
-
-    def __hash__(self) -> int:
-        return hash((id(self.universe), id(self.policy)))
-
-
-@lru_cache(maxsize=256)
-def settled_by(pair: Pair) -> _Settled:
+@remembered(256)
+def settled_by(universe: Universe, policy: Policy) -> _Settled:
     """The same for every decision of a portfolio until its policy changes, so it is made once."""
-    universe, policy = pair
     place = {asset: i for i, asset in enumerate(universe.assets)}
     linear, quadratic = costs(universe, policy)
     spread = policy.moments.periods_per_year / policy.costs.horizon_days

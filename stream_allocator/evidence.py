@@ -13,6 +13,7 @@ from stream_allocator.allocate.growth import GrowthProgram
 from stream_allocator.allocate.growth.proof import GrowthProof
 from stream_allocator.allocate.program import Array, Group, Program, ProgramError
 from stream_allocator.events import Evidence, GrowthEvidence
+from stream_allocator.remembered import remembered
 
 __all__ = [
     "BASELINE",
@@ -89,10 +90,7 @@ def evidence_of(
         upper=tuple(program.upper.tolist()),
         cash_lower=program.cash_lower,
         cash_upper=program.cash_upper,
-        groups=tuple(
-            events.GroupLimit(g.name, g.members, g.lower, g.upper, _known(g.long), _known(g.gross))
-            for g in program.groups
-        ),
+        groups=_group_limits(program.groups),
         turnover=program.turnover,
         trade=tuple(program.trade.tolist()),
         volatility=program.volatility,
@@ -104,6 +102,17 @@ def evidence_of(
         deviation_aversion=program.deviation_aversion,
         resting=program.resting or None,
         growth=growth,
+    )
+
+
+@remembered(256)
+def _group_limits(groups: tuple[Group, ...]) -> tuple[events.GroupLimit, ...]:
+    """The same for as long as a policy stays."""
+    return tuple(
+        [
+            events.GroupLimit(g.name, g.members, g.lower, g.upper, _known(g.long), _known(g.gross))
+            for g in groups
+        ]
     )
 
 

@@ -3,16 +3,16 @@
 import numpy as np
 import worlds
 
-from stream_allocator.decision import Pair, box, costs, settled_by
+from stream_allocator.decision import box, costs, settled_by
 
 
 def test_another_policy_settles_other_numbers_and_the_same_is_asked_once():
     universe = worlds.universe()
     cheap = worlds.policy(costs={"linear_bps": 5, "horizon_days": 21})
     dear = worlds.policy(costs={"linear_bps": 10, "horizon_days": 21})
-    first, second = settled_by(Pair(universe, cheap)), settled_by(Pair(universe, dear))
+    first, second = settled_by(universe, cheap), settled_by(universe, dear)
     assert np.array_equal(2.0 * first.linear_cost, second.linear_cost)
-    assert settled_by(Pair(universe, cheap)) is first
+    assert settled_by(universe, cheap) is first
 
 
 def test_what_is_settled_is_what_the_policy_says_and_cannot_be_written_to():
@@ -25,7 +25,7 @@ def test_what_is_settled_is_what_the_policy_says_and_cannot_be_written_to():
         },
         costs={"assets": {"AAA": {"linear_bps": 7}}},
     )
-    settled = settled_by(Pair(universe, policy))
+    settled = settled_by(universe, policy)
     lower, upper = box(universe, policy)
     linear, quadratic = costs(universe, policy)
     a_year = policy.moments.periods_per_year / policy.costs.horizon_days

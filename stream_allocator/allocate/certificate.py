@@ -14,9 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from stream_allocator.allocate.limits import rows_of, trade_interval, worst_violation
+from stream_allocator.allocate.limits import ends, rows_of, trade_interval, worst_violation
+from stream_allocator.allocate.once import worked_out_once
 from stream_allocator.allocate.program import Array, Program
-from stream_allocator.allocate.robust import gradient, kink, root_terms, variances
+from stream_allocator.allocate.robust import RootTerms, gradient, kink, root_terms, variances
 from stream_allocator.allocate.terms import objective, objective_scale
 
 __all__ = ["GAP", "PRIMAL", "Certificate", "certificate", "passes", "reduced_costs", "shadow_prices"]
@@ -102,10 +103,10 @@ def certificate(program: Program, weights: Array, multipliers: Mapping[str, floa
     lagrangian = _lagrangian(program, weights, multipliers)
     lower, upper = lagrangian.lower, lagrangian.upper
     kinks = [np.minimum(np.maximum(kink_at, lower), upper) for kink_at in (program.current, 0.0)]
-    at = np.stack([lower, *kinks, upper])
+    at = np.concatenate([lower, *kinks, upper]).reshape(4, -1)
     least = lagrangian.slope * at + lagrangian.price * np.abs(at - program.current)
     least += lagrangian.size_price * np.abs(at)
-    bound = lagrangian.constant + float(least.min(axis=0).sum())
+    bound = lagrangian.constant + float(np.add.reduce(np.minimum.reduce(least)))
     value = objective(program, weights)
     down, up = _slopes(program, weights, lagrangian)
     can_fall = np.where(weights > lower + AT_BOUND, down, 0.0)
@@ -151,46 +152,25 @@ def shadow_prices(program: Program, weights: Array, multipliers: Mapping[str, fl
         For each asset at an end of its interval; where several limits coincide the first of box, exit, active
         and liquidity has the price.
     """
+    lower, upper = trade_interval(program)
     below, above = reduced_costs(program, weights, multipliers)
-    room_below = (
-        ("lower", weights - program.lower),
-        ("exit", weights + program.holding),
-        ("active", weights - (program.benchmark - program.active)),
-        ("liquidity", weights - (program.current - program.trade)),
-    )
-    room_above = (
-        ("upper", program.upper - weights),
-        ("exit", program.holding - weights),
-        ("active", program.benchmark + program.active - weights),
-        ("liquidity", program.current + program.trade - weights),
-    )
     prices: dict[str, float] = {}
-    resting = set(program.resting)
-    for rooms, worth in ((room_below, below), (room_above, above)):
-        taken: set[int] = set()
-        for name, room in rooms:
-            for i in (room <= AT_BOUND).nonzero()[0].tolist():
-                if i in taken:
-                    continue
-                taken.add(i)
-                kind = "minimum_trade" if name == "liquidity" and i in resting else name
+    for sign, end, worth in ((1.0, lower, below), (-1.0, upper, above)):
+        at_end = sign * (weights - end) <= AT_BOUND
+        for name, bound in ends(program, is_upper=sign < 0.0):
+            if not at_end.any():
+                break
+            here = at_end & (sign * (weights - bound) <= AT_BOUND)
+            for i in here.nonzero()[0].tolist():
+                kind = "minimum_trade" if name == "liquidity" and i in program.resting else name
                 key = f"{kind}[{program.assets[i]}]"
                 prices[key] = max(prices.get(key, 0.0), float(worth[i]))
+            at_end &= ~here
     return prices
 
 
 def _lagrangian(program: Program, weights: Array, multipliers: Mapping[str, float]) -> _Lagrangian:
-    at = root_terms(program, weights)
-    slope = gradient(program, weights, at)
-    trade = weights - program.current
-    smooth = (
-        -float(program.mean @ weights)
-        + at.k * at.sigma
-        + 0.5 * program.risk_aversion * (at.sigma + at.r * at.norm) ** 2
-        + at.g * at.norm
-        + float(program.quadratic_cost @ (trade * trade))
-    )
-    constant = smooth - float(slope @ weights)
+    at, slope, constant = _tangent(program, weights)
 
     def price_of(name: str, cap: float) -> float:
         return max(0.0, multipliers.get(name, 0.0)) if math.isfinite(cap) else 0.0
@@ -223,6 +203,22 @@ def _lagrangian(program: Program, weights: Array, multipliers: Mapping[str, floa
         steepest = _subgradient(program, weights, lagrangian, size, ball)
         lagrangian = replace(lagrangian, slope=slope + steepest)
     return lagrangian
+
+
+@worked_out_once
+def _tangent(program: Program, weights: Array) -> tuple[RootTerms, Array, float]:
+    """The root terms, and the convex part's slope at ``weights`` and its value less slope'weights."""
+    at = root_terms(program, weights)
+    slope = gradient(program, weights, at)
+    trade = weights - program.current
+    smooth = (
+        -float(program.mean @ weights)
+        + at.k * at.sigma
+        + 0.5 * program.risk_aversion * (at.sigma + at.r * at.norm) ** 2
+        + at.g * at.norm
+        + float(program.quadratic_cost @ (trade * trade))
+    )
+    return at, slope, smooth - float(slope @ weights)
 
 
 @lru_cache(maxsize=16)

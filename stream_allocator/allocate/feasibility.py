@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream_allocator.allocate.limits import rows_of, trade_interval
+from stream_allocator.allocate.limits import ends, rows_of, trade_interval
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = ["FAULTS", "Infeasible", "check_limits", "fewest_trades", "least_violation"]
@@ -100,14 +100,11 @@ def check_limits(program: Program) -> None:
 
 def _end_name(program: Program, i: int, is_upper: bool, held: bool = False) -> str:
     """The limit that ends asset i's interval on one side; of its holding alone where ``held``."""
-    p, sign = program, 1.0 if is_upper else -1.0
-    ends = {
-        "upper" if is_upper else "lower": sign * (p.upper[i] if is_upper else p.lower[i]),
-        "exit": p.holding[i],
-        "active": sign * p.benchmark[i] + p.active[i],
-        "liquidity": math.inf if held else sign * p.current[i] + p.trade[i],
-    }
-    return f"{min(ends, key=lambda name: ends[name])}[{p.assets[i]}]"
+    sign = 1.0 if is_upper else -1.0
+    far = {name: sign * float(bound[i]) for name, bound in ends(program, is_upper=is_upper)}
+    if held:
+        far.pop("liquidity")
+    return f"{min(far, key=lambda name: far[name])}[{program.assets[i]}]"
 
 
 def least_violation(program: Program, after: int = 0) -> tuple[float, Array, tuple[str, ...]]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator.allocate.limit import Kind, Limit, LimitsOnSums, adder, limits_on_sums
+from stream_allocator.allocate.once import worked_out_once
 from stream_allocator.allocate.program import Array, Group, Program
-from stream_allocator.allocate.robust import tracking_error, volatility
+from stream_allocator.allocate.robust import root_terms, tracking_error
 from stream_allocator.events import LimitState
 
 __all__ = [
     "Limit",
     "Rows",
+    "ends",
     "holding_interval",
     "limit_states",
     "limits_of",
@@ -155,8 +158,9 @@ def limits_of(program: Program) -> tuple[Limit, ...]:
     return tuple(table.limit(row) for row in range(len(table.bound)))
 
 
+@worked_out_once
 def values(program: Program, weights: Array) -> Array:
-    """The value of each limit at ``weights``, in the order of :func:`limits_of`."""
+    """The value of each limit at ``weights``, in the order of :func:`limits_of`; read-only."""
     table = _table(program)
     add = np.add.reduce  # what an array's sum comes to, without the detours on the way there
     size, trade = np.abs(weights), np.abs(weights - program.current)
@@ -191,12 +195,14 @@ def values(program: Program, weights: Array) -> Array:
             case "turnover":
                 of_few.append(add(trade))
             case "volatility":
-                of_few.append(volatility(program, weights))
+                of_few.append(root_terms(program, weights).sigma)
             case "tracking":
                 of_few.append(tracking_error(program, weights))
             case _:
                 of_few.append(cash)
-    return np.concatenate([*of_assets, of_few])
+    value: Array = np.concatenate([*of_assets, of_few])
+    value.setflags(write=False)
+    return value
 
 
 def violations(program: Program, weights: Array) -> dict[str, float]:
@@ -222,15 +228,23 @@ def _excess(program: Program, value: Array) -> Array:
     return excess
 
 
+def ends(program: Program, *, is_upper: bool) -> Iterator[tuple[str, Array]]:
+    """What ends the interval of each weight on one side, by name: box, exit, active, and last liquidity."""
+    p = program
+    yield ("upper", p.upper) if is_upper else ("lower", p.lower)
+    yield "exit", p.holding if is_upper else -p.holding
+    yield "active", p.benchmark + p.active if is_upper else p.benchmark - p.active
+    yield "liquidity", p.current + p.trade if is_upper else p.current - p.trade
+
+
 @lru_cache(maxsize=16)
 def trade_interval(program: Program) -> tuple[Array, Array]:
     """Every limit on a single asset together, as one interval for its weight; crossed where they clash.
 
     Asked for in every step of a decision, so kept for the last programmes: read-only.
     """
-    lower, upper = holding_interval(program)
-    lower = np.maximum(lower, program.current - program.trade)
-    upper = np.minimum(upper, program.current + program.trade)
+    lower = _nearest(np.maximum, ends(program, is_upper=False))
+    upper = _nearest(np.minimum, ends(program, is_upper=True))
     for end in (lower, upper):
         end.setflags(write=False)
     return lower, upper
@@ -238,9 +252,16 @@ def trade_interval(program: Program) -> tuple[Array, Array]:
 
 def holding_interval(program: Program) -> tuple[Array, Array]:
     """Box, exit and active limits: what an asset's weight may be, however it gets there."""
-    lower = np.maximum(np.maximum(program.lower, -program.holding), program.benchmark - program.active)
-    upper = np.minimum(np.minimum(program.upper, program.holding), program.benchmark + program.active)
-    return lower, upper
+    return (
+        _nearest(np.maximum, islice(ends(program, is_upper=False), 3)),
+        _nearest(np.minimum, islice(ends(program, is_upper=True), 3)),
+    )
+
+
+def _nearest(which: np.ufunc, of: Iterable[tuple[str, Array]]) -> Array:
+    """The end that comes first, for each asset."""
+    nearest: Array = reduce(which, [bound for _, bound in of])
+    return nearest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

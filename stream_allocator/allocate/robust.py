@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_allocator.allocate.once import worked_out_once
 from stream_allocator.allocate.program import Array, Program
 
 __all__ = [
@@ -70,6 +71,7 @@ def tracking_error(program: Program, weights: Array) -> float:
     return volatility(program, weights - program.benchmark)
 
 
+@worked_out_once
 def root_terms(program: Program, weights: Array) -> RootTerms:
     """The pieces of the root terms at ``weights``."""
     y = program.factors.T @ weights

@@ -19,7 +19,7 @@ from stream_allocator.allocate.certificate import shadow_prices
 from stream_allocator.allocate.limits import trade_interval, violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import QuadraticAnswer, SolverSettings, solve_quadratic
-from stream_allocator.allocate.robust import root_terms, tracking_error, variances, volatility
+from stream_allocator.allocate.robust import root_terms, tracking_error, variances
 from stream_allocator.allocate.terms import objective, objective_terms
 
 __all__ = ["Solution", "solve"]
@@ -94,21 +94,20 @@ def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
     """
     settings = settings or SolverSettings()
     newton = dual.solve_cold(program)
+    weights, prices = newton.weights, newton.multipliers
+    weights.setflags(write=False)
     osqp: QuadraticAnswer | None = None
     agreed, iterations = newton.converged, 0
     if settings.cross_check and newton.converged:
         for accuracy in (settings, settings.sharper()):
-            osqp = _by_osqp(program, newton, accuracy)
+            osqp = _by_osqp(program, weights, prices, accuracy)
             iterations += osqp.iterations
-            agreed = osqp.status == "solved" and _agree(program, newton, osqp.weights)
+            agreed = osqp.status == "solved" and _agree(program, weights, osqp.weights, prices)
             if agreed:
                 break
-    weights = newton.weights
-    weights.setflags(write=False)
-    rows = dict(newton.multipliers)
     return Solution(
         weights=weights,
-        multipliers={**shadow_prices(program, weights, rows), **rows},
+        multipliers={**shadow_prices(program, weights, prices), **prices},
         objective=objective(program, weights),
         newton_steps=newton.steps,
         newton_outer=newton.outer,
@@ -120,9 +119,10 @@ def solve(program: Program, settings: SolverSettings | None = None) -> Solution:
     )
 
 
-def _by_osqp(program: Program, newton: dual.NewtonAnswer, settings: SolverSettings) -> QuadraticAnswer:
+def _by_osqp(
+    program: Program, w: Array, prices: Mapping[str, float], settings: SolverSettings
+) -> QuadraticAnswer:
     """The quadratic programme whose answer Newton's must be, built from Newton's weights and prices alone."""
-    w, prices = newton.weights, newton.multipliers
     at = root_terms(program, w)
     typical = _typical_volatility(program)
     sigma, norm = max(at.sigma, DUST * typical), max(at.norm, DUST)
@@ -139,20 +139,19 @@ def _by_osqp(program: Program, newton: dual.NewtonAnswer, settings: SolverSettin
     return solve_quadratic(program, risk, diagonal, linear, settings)
 
 
-def _agree(program: Program, newton: dual.NewtonAnswer, theirs: Array) -> bool:
+def _agree(program: Program, ours: Array, theirs: Array, prices: Mapping[str, float]) -> bool:
     """Whether the objectives differ by no more than OSQP's accuracy, what it breaks being priced."""
     lower, upper = trade_interval(program)
     theirs = np.minimum(np.maximum(theirs, lower), np.maximum(lower, upper))
+    theirs.setflags(write=False)
     broken = violations(program, theirs)
     if max(broken.values(), default=0.0) > BROKEN:
         return False
-    ours = newton.weights
     terms = [list(objective_terms(program, weights).values()) for weights in (ours, theirs)]
     scale = max([sum([abs(term) for term in of_one]) for of_one in terms])
-    still = volatility(program, ours) == 0.0  # all cash: OSQP only comes near the kink
+    still = root_terms(program, ours).sigma == 0.0  # all cash: OSQP only comes near the kink
     allowance = (1.0 if still else AGREEMENT) * scale
     if broken:
-        prices = newton.multipliers
         allowance += sum([prices.get(name, 0.0) * excess for name, excess in broken.items()])
     return abs(sum(terms[1]) - sum(terms[0])) <= max(allowance, 1e-12)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from stream_allocator.allocate.once import worked_out_once
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.robust import root_terms
 
@@ -27,6 +30,11 @@ def objective_terms(program: Program, weights: Array) -> dict[str, float]:
         :math:`\gamma(r\sigma\nu + r^2\nu^2/2) + g\nu`;
         ``linear_cost``; ``quadratic_cost``.  Their sum is the objective.
     """
+    return dict(_terms(program, weights))
+
+
+@worked_out_once
+def _terms(program: Program, weights: Array) -> Mapping[str, float]:
     at = root_terms(program, weights)
     gamma = program.risk_aversion
     trade = weights - program.current
@@ -42,9 +50,9 @@ def objective_terms(program: Program, weights: Array) -> dict[str, float]:
 
 def objective(program: Program, weights: Array) -> float:
     """The objective at ``weights``: the sum of :func:`objective_terms`."""
-    return sum(objective_terms(program, weights).values())
+    return sum(_terms(program, weights).values())
 
 
 def objective_scale(program: Program, weights: Array) -> float:
     """Size of the objective's terms at ``weights``: what a difference of objectives is compared with."""
-    return sum(abs(term) for term in objective_terms(program, weights).values())
+    return sum([abs(term) for term in _terms(program, weights).values()])

@@ -102,10 +102,11 @@ class SegmentWindow:
     def _shares(self, survivor_weights: ArrayLike) -> FloatArray:
         """The weights of the bars that there are, newest first, summing to one if any is positive."""
         omega = np.asarray(survivor_weights, np.float64)
-        if omega.ndim != 1 or not np.isfinite(omega).all() or (omega < 0.0).any():
+        extremes = (np.minimum.reduce(omega, initial=0.0), np.maximum.reduce(omega, initial=0.0))
+        if omega.ndim != 1 or not (extremes[0] >= 0.0 and extremes[1] < math.inf):  # NaN is both
             raise ValueError("survivor_weights must be a vector, finite and not negative")
         omega = omega[: len(self)]
-        mass = omega.sum()
+        mass = np.add.reduce(omega)
         return omega / mass if mass > 0.0 else omega.copy()
 
     def state(self) -> State:

@@ -43,7 +43,9 @@ def radius(budget: float, variances: ArrayLike, effective_sample_size: float) ->
     diagonal = np.asarray(variances, np.float64)
     if not 0.0 <= budget < math.inf:
         raise ValueError(f"budget must be finite and not negative, got {budget}")
-    if diagonal.size == 0 or not np.isfinite(diagonal).all() or (diagonal < 0.0).any():
+    if diagonal.size == 0 or not (
+        np.minimum.reduce(diagonal) >= 0.0 and np.maximum.reduce(diagonal) < math.inf
+    ):
         raise ValueError("variances must be finite, not negative and at least one")
     size = effective_sample_size if effective_sample_size >= 1.0 else 1.0
     return float(budget * diagonal.mean() / size)

@@ -1,6 +1,7 @@
 """The objective, its slope and curvature, and the worst case that it prices."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,3 +135,21 @@ def test_no_other_perturbation_of_the_same_cost_is_worse(seed, radius):
 def test_variances_are_the_diagonal_of_the_covariance(kind):
     p = programme(kind, 3)
     np.testing.assert_allclose(variances(p), np.diag(covariance(p)), rtol=1e-14, atol=0.0)
+
+
+def test_what_is_worked_out_at_read_only_weights_is_kept_and_at_others_is_not():
+    p = programme(KINDS[0], 1)
+    weights = somewhere(p, 1)
+    first = root_terms(p, weights)
+    assert root_terms(p, weights) is not first
+    view = weights[:]
+    view.setflags(write=False)
+    assert root_terms(p, view) is not root_terms(p, view)  # who has the base may write to it
+    before = objective(p, view)
+    weights *= 2.0
+    assert objective(p, view) != before
+    weights.setflags(write=False)
+    assert root_terms(p, weights) is root_terms(p, weights)
+    assert root_terms(p, weights).sigma == pytest.approx(2.0 * first.sigma)
+    riskier = replace(p, factors=2.0 * p.factors)
+    assert root_terms(riskier, weights).sigma > root_terms(p, weights).sigma

@@ -93,11 +93,9 @@ class NewtonAnswer:
             price = sense * float(self._eta[row])
             if price > 0.0:
                 prices[name] = price
-        for name, which, size in (
-            ("volatility", PSI, volatility(self._program, self.weights)),
-            ("tracking", CHI, tracking_error(self._program, self.weights)),
-        ):
-            price = float(self._touch[which]) * size
+        for name, which, size in (("volatility", PSI, volatility), ("tracking", CHI, tracking_error)):
+            touch = float(self._touch[which])
+            price = touch * size(self._program, self.weights) if touch > 0.0 else 0.0
             if price > 0.0:
                 prices[name] = price
         return prices
