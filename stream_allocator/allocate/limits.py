@@ -346,10 +346,10 @@ def limit_states(
     table, value = _table(program), values(program, weights)
     slack = -_excess(program, value)
     binding = slack <= BINDING
-    relative = np.where(binding, np.inf, slack / table.width)
-    order: NDArray[np.intp] = np.argsort(relative, kind="stable")
+    (free,) = (~binding).nonzero()
+    order = np.argsort(slack[free] / table.width[free], kind="stable")
     told = binding.copy()
-    told[order[: max(0, min(nearest, int((~binding).sum())))]] = True
+    told[free[order[:nearest]]] = True
     states = []
     (rows,) = told.nonzero()
     columns = rows, table.bound[rows], value[rows], binding[rows]

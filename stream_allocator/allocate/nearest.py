@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_allocator.allocate.program import Array, Program, other_objective
+from stream_allocator.allocate.robust import typical_variance
 
 __all__ = ["nearest"]
 
@@ -47,7 +48,7 @@ def _least_squares(program: Program, target: Array) -> Program:
     """
     n = len(target)
     factors, own = program.factors, program.idiosyncratic
-    unit = float(np.einsum("ij,ij->", factors, factors) + own.sum()) / n or 1.0
+    unit = typical_variance(program) or 1.0
     return other_objective(
         program,
         # |w - target|^2 = |w - w0|^2 - 2 (target - w0)'w + ...

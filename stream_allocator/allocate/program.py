@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.remembered import remembered
+
 __all__ = ["Array", "Group", "Program", "ProgramError", "other_objective"]
 
 Array = NDArray[np.float64]
@@ -26,6 +28,36 @@ class ProgramError(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+
+
+@remembered(64)
+def _check_names(assets: tuple[str, ...], groups: tuple[Group, ...]) -> None:
+    """Whether assets and groups can be used; they stay as they are for as long as a policy does."""
+    n = len(assets)
+    if not assets:
+        raise ProgramError("assets", "at least one asset is needed")
+    if len(set(assets)) != n:
+        twice = sorted({a for a in assets if assets.count(a) > 1})
+        raise ProgramError("assets", f"names must be unique, repeated: {', '.join(twice)}")
+    seen: set[str] = set()
+    for group in groups:
+        if group.name in seen:
+            raise ProgramError("groups", f"{group.name}: the name is used twice")
+        seen.add(group.name)
+        if len(set(group.members)) != len(group.members) or not group.members:
+            raise ProgramError("groups", f"{group.name}: members must be some assets, each once")
+        if not all(0 <= i < n for i in group.members):
+            raise ProgramError("groups", f"{group.name}: members must be positions below {n}")
+        if not group.lower <= group.upper:
+            raise ProgramError(
+                "groups",
+                f"{group.name}: lower must not be above upper, got {group.lower} and {group.upper}",
+            )
+        if not (group.long >= 0.0 and group.gross >= 0.0):
+            raise ProgramError(
+                "groups",
+                f"{group.name}: long and gross must not be negative, got {group.long} and {group.gross}",
+            )
 
 
 def _one_zero(value: float) -> float:
@@ -166,13 +198,10 @@ class Program:
     resting: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        assets = tuple(self.assets)
+        assets, groups = tuple(self.assets), tuple(self.groups)
         object.__setattr__(self, "assets", assets)
-        if not assets:
-            raise ProgramError("assets", "at least one asset is needed")
-        if len(set(assets)) != len(assets):
-            twice = sorted({a for a in assets if assets.count(a) > 1})
-            raise ProgramError("assets", f"names must be unique, repeated: {', '.join(twice)}")
+        object.__setattr__(self, "groups", groups)
+        _check_names(assets, groups)
         for name, value in (("holding", math.inf), ("benchmark", 0.0), ("active", math.inf)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(assets), value))
@@ -189,7 +218,6 @@ class Program:
             raise ProgramError(
                 "cash_lower", f"must not be above cash_upper, got {self.cash_lower} and {self.cash_upper}"
             )
-        self._check_groups(len(assets))
 
     def _rest(self, n: int) -> None:
         resting = tuple(sorted({int(i) for i in self.resting}))
@@ -203,31 +231,39 @@ class Program:
                 object.__setattr__(self, "trade", trade)
 
     def _arrays(self, n: int) -> None:
-        for name in _ARRAYS:
-            value = np.array(getattr(self, name), dtype=np.float64, order="C")
-            shape_is_right = value.ndim == 2 and len(value) == n if name == "factors" else value.shape == (n,)
-            if not shape_is_right:
-                wanted = f"({n}, k)" if name == "factors" else f"({n},)"
-                raise ProgramError(name, f"must have shape {wanted}, got {value.shape}")
-            if value.size:  # NaN is the least and the largest of whatever it is among
-                least, largest = float(np.minimum.reduce(value, None)), float(np.maximum.reduce(value, None))
-                enough = least >= 0.0 if name in _NONNEGATIVE else least > -math.inf
-                if not (enough and (largest < math.inf or name in _UNBOUNDED)):
-                    raise self._bad(name, value)
-            value.setflags(write=False)
-            object.__setattr__(self, name, value)
+        vectors = [np.asarray(getattr(self, name), dtype=np.float64) for name in _VECTORS]
+        for name, vector in zip(_VECTORS, vectors, strict=True):
+            if vector.shape != (n,):
+                raise ProgramError(name, f"must have shape ({n},), got {vector.shape}")
+        factors = np.array(self.factors, dtype=np.float64, order="C")
+        if factors.ndim != 2 or len(factors) != n:
+            raise ProgramError("factors", f"must have shape ({n}, k), got {factors.shape}")
+        rows = np.array(vectors)  # all in one, since NumPy takes its time for each call
+        # NaN is the least and the largest of whatever it is among
+        sound = np.minimum.reduce(rows, axis=1) >= _LEAST
+        sound &= np.maximum.reduce(rows, axis=1) <= _LARGEST
+        for name, vector in zip(_VECTORS, vectors, strict=True) if not sound.all() else ():
+            self._check(name, vector)
+        if not np.isfinite(factors).all():
+            self._check("factors", factors)
+        for array in (rows, factors):
+            array.setflags(write=False)
+        for name, row in zip(_VECTORS, rows, strict=True):
+            object.__setattr__(self, name, row)
+        object.__setattr__(self, "factors", factors)
 
-    def _bad(self, name: str, value: Array) -> ProgramError:
-        """What is wrong with an array's first bad number."""
+    def _check(self, name: str, value: Array) -> None:
+        """Tell an array's first bad number, where it has one."""
         bad = np.isnan(value) if name in _UNBOUNDED else ~np.isfinite(value)
         if name in _NONNEGATIVE:
             bad |= value < 0.0
-        where = np.argwhere(bad)[0]
-        kind = "not NaN" if name in _UNBOUNDED else "finite"
-        sign = " and not negative" if name in _NONNEGATIVE else ""
-        return ProgramError(
-            name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
-        )
+        if bad.any():
+            where = np.argwhere(bad)[0]
+            kind = "not NaN" if name in _UNBOUNDED else "finite"
+            sign = " and not negative" if name in _NONNEGATIVE else ""
+            raise ProgramError(
+                name, f"{self.assets[int(where[0])]}: must be {kind}{sign}, got {value[tuple(where)]}"
+            )
 
     def _scalars(self) -> None:
         for name, (words, holds) in _ALLOWED.items():
@@ -238,34 +274,16 @@ class Program:
         if self.risk_aversion == 0.0 and self.deviation_aversion == 0.0:
             raise ProgramError("risk_aversion", "must be positive where deviation_aversion is 0")
 
-    def _check_groups(self, n: int) -> None:
-        groups = tuple(self.groups)
-        object.__setattr__(self, "groups", groups)
-        seen: set[str] = set()
-        for group in groups:
-            if group.name in seen:
-                raise ProgramError("groups", f"{group.name}: the name is used twice")
-            seen.add(group.name)
-            if len(set(group.members)) != len(group.members) or not group.members:
-                raise ProgramError("groups", f"{group.name}: members must be some assets, each once")
-            if not all(0 <= i < n for i in group.members):
-                raise ProgramError("groups", f"{group.name}: members must be positions below {n}")
-            if not group.lower <= group.upper:
-                raise ProgramError(
-                    "groups",
-                    f"{group.name}: lower must not be above upper, got {group.lower} and {group.upper}",
-                )
-            if not (group.long >= 0.0 and group.gross >= 0.0):
-                raise ProgramError(
-                    "groups",
-                    f"{group.name}: long and gross must not be negative, got {group.long} and {group.gross}",
-                )
 
-
-# The arrays' names in their order, and what is allowed: infinity, and nothing below 0.
-_ARRAYS = tuple([field.name for field in fields(Program) if field.type == "Array"])
+# Names of the arrays of a number an asset, and what is allowed: infinity, and nothing below 0.
+_VECTORS = tuple(
+    [field.name for field in fields(Program) if field.type == "Array" and field.name != "factors"]
+)
 _UNBOUNDED = frozenset({"trade", "holding", "active"})
 _NONNEGATIVE = frozenset({"idiosyncratic", "linear_cost", "quadratic_cost", *_UNBOUNDED})
+_MOST = float(np.finfo(np.float64).max)
+_LEAST = np.array([0.0 if name in _NONNEGATIVE else -_MOST for name in _VECTORS])
+_LARGEST = np.array([math.inf if name in _UNBOUNDED else _MOST for name in _VECTORS])
 
 # What each number must be, in words and as a test.
 _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {

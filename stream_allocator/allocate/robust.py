@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ __all__ = [
     "kink",
     "root_terms",
     "tracking_error",
+    "typical_variance",
     "variances",
     "volatility",
 ]
@@ -58,6 +60,13 @@ def variances(program: Program) -> Array:
     """The diagonal of Sigma, shape (n,), without the rest of it."""
     total: Array = np.einsum("ij,ij->i", program.factors, program.factors) + program.idiosyncratic
     return total
+
+
+@lru_cache(maxsize=16)
+def typical_variance(program: Program) -> float:
+    """Of an asset of this programme: the mean of the variances."""
+    squares = np.einsum("ij,ij->", program.factors, program.factors)
+    return float(squares + np.add.reduce(program.idiosyncratic)) / len(program.assets)
 
 
 def volatility(program: Program, weights: Array) -> float:

@@ -19,7 +19,7 @@ from stream_allocator.allocate.certificate import shadow_prices
 from stream_allocator.allocate.limits import trade_interval, violations
 from stream_allocator.allocate.program import Array, Program
 from stream_allocator.allocate.quadratic import QuadraticAnswer, SolverSettings, solve_quadratic
-from stream_allocator.allocate.robust import root_terms, tracking_error, variances
+from stream_allocator.allocate.robust import root_terms, tracking_error, typical_variance
 from stream_allocator.allocate.terms import objective, objective_terms
 
 __all__ = ["Solution", "solve"]
@@ -158,4 +158,4 @@ def _agree(program: Program, ours: Array, theirs: Array, prices: Mapping[str, fl
 
 def _typical_volatility(program: Program) -> float:
     """Of an asset of this programme; not 0, where no asset has any."""
-    return max(math.sqrt(float(variances(program).mean())), 1e-12)
+    return max(math.sqrt(typical_variance(program)), 1e-12)

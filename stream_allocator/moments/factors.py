@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream_allocator.regime.elementary import in_place
 
 FloatArray = NDArray[np.float64]
 
@@ -33,12 +36,34 @@ def standardised(covariance: FloatArray) -> Standardised:
     sigma = np.asarray(covariance, np.float64)
     if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.shape[0] == 0:
         raise ValueError(f"covariance must be square and not empty, got {sigma.shape}")
-    variance = np.diag(sigma).copy()
-    if not np.isfinite(sigma).all() or (variance < 0.0).any():
+    n = len(sigma)
+    found = Standardised(np.empty(n), np.empty(n), np.empty(n), np.empty((n, n)))
+    if not take_apart(np.ascontiguousarray(sigma), *found):
         raise ValueError("covariance must be finite with a non-negative diagonal")
-    volatility = np.sqrt(variance)
-    inverse = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=volatility > 0.0)
-    return Standardised(variance, volatility, inverse, (sigma * inverse[:, None]) * inverse)
+    return found
+
+
+@in_place
+def take_apart(
+    sigma: FloatArray,
+    variance: FloatArray,
+    volatility: FloatArray,
+    inverse: FloatArray,
+    correlation: FloatArray,
+) -> bool:
+    """Fill the parts of `Standardised`; False where a number is not finite or a variance negative."""
+    n = variance.size
+    good = True
+    for i in range(n):
+        variance[i] = sigma[i, i]
+        good = good and variance[i] >= 0.0
+        volatility[i] = math.sqrt(variance[i])
+        inverse[i] = 1.0 / volatility[i] if volatility[i] > 0.0 else 0.0
+    for i in range(n):
+        for j in range(n):
+            good = good and math.isfinite(sigma[i, j])
+            correlation[i, j] = (sigma[i, j] * inverse[i]) * inverse[j]
+    return good
 
 
 def factor_form(covariance: FloatArray, factors: int) -> tuple[FloatArray, FloatArray]:

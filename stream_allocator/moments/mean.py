@@ -52,4 +52,4 @@ def shrunk_mean(
     evidence = prior_strength + size
     share = size / evidence
     mean = prior + share * (np.where(seen, sample, 0.0) - prior)
-    return mean, np.broadcast_to(evidence, mean.shape)
+    return mean, evidence if evidence.shape == mean.shape else np.broadcast_to(evidence, mean.shape)

@@ -48,7 +48,7 @@ def radius(budget: float, variances: ArrayLike, effective_sample_size: float) ->
     ):
         raise ValueError("variances must be finite, not negative and at least one")
     size = effective_sample_size if effective_sample_size >= 1.0 else 1.0
-    return float(budget * diagonal.mean() / size)
+    return float(budget * (np.add.reduce(diagonal) / diagonal.size) / size)
 
 
 def certainty(probabilities: ArrayLike) -> float:

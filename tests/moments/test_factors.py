@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_allocator.moments.factors import factor_form
+from stream_allocator.moments.factors import factor_form, take_apart
+
+ODD = (math.nan, math.inf, -math.inf, -1.0, 0.0, 1e300, 5e-324)
 
 
 def random_covariance(seed, n, rank):
@@ -84,3 +86,25 @@ def test_one_asset():
 def test_what_is_no_covariance_is_refused(sigma, k):
     with pytest.raises(ValueError, match=r"covariance|factors"):
         factor_form(sigma, k)
+
+
+def naively_apart(sigma):
+    """What `take_apart` fills, array by array."""
+    variance = np.diag(sigma).copy()
+    good = bool(np.isfinite(sigma).all() and (variance >= 0.0).all())
+    with np.errstate(all="ignore"):
+        volatility = np.sqrt(variance)
+        inverse = np.where(volatility > 0.0, 1.0 / volatility, 0.0)
+        return good, variance, volatility, inverse, (sigma * inverse[:, None]) * inverse
+
+
+@given(CASES, st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.sampled_from(ODD)), max_size=3))
+def test_the_compiled_parts_of_a_covariance_are_those_of_the_twin(sigma, odd):
+    n = len(sigma)
+    for i, j, x in odd:
+        sigma[i % n, j % n] = x
+    parts = np.empty(n), np.empty(n), np.empty(n), np.empty((n, n))
+    good, *twin = naively_apart(sigma)
+    assert take_apart(sigma, *parts) == good
+    for ours, naive in zip(parts, twin, strict=True):
+        assert np.array_equal(ours, naive, equal_nan=True)
