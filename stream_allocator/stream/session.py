@@ -39,7 +39,7 @@ ABORTS = 5
 LAG_SECONDS = 5.0
 #: A batch goes through the engines for no longer than this and a step before it is committed; what is left
 #: of it comes next. So slow decisions delay neither one another's commits nor the next poll.
-STEP_SECONDS = 0.1
+STEP_SECONDS = 0.2
 #: Records that led to nothing, and so took a moment, between two looks at the clock.
 UNTIMED = 16
 #: After a transaction with a snapshot none is begun for so many times what the snapshot took: a partition
