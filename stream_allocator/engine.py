@@ -383,7 +383,8 @@ class Engine:
         if state["configuration"] != self.configuration:
             raise SnapshotError(
                 f"snapshot of universe {universe.name} was taken with other policies or assets "
-                f"({state['configuration'][:12]}, now {self.configuration[:12]}); start a new group for them"
+                f"({state['configuration'][:12]}, now {self.configuration[:12]}); start a new group "
+                "with topics of its own for them"
             )
         self.bars = state["bars"]
         self._returns_offset = state["returns_offset"]

@@ -32,7 +32,7 @@ class RestoreError(StreamAllocatorError):
 
 
 class OffsetsBehind(RestoreError):
-    """The committed offsets are older than what is published: a coordinator may be about to know better."""
+    """The committed offsets are older than what is published, or gone: a coordinator may soon know better."""
 
 
 class DataError(StreamAllocatorError):

@@ -1,6 +1,6 @@
 """A recorded run without a broker: what the topics would hold after a worker went through some events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,32 @@ def write_topology(folder: Path, **policy: Any) -> Path:
     return path
 
 
+def of_universes(topology: Topology, *names: str) -> Topology:
+    """The topology with several universes in place of its first, each like that one."""
+    first = topology.universes[0]
+    universes = tuple(first.model_copy(update={"name": name}) for name in names)
+    several = topology.model_copy(update={"universes": universes})
+    policies = topology.policies(first.name)
+    several._policies = {(name, book): policy for name in names for book, policy in policies.items()}
+    return several
+
+
 def run(
-    topology: Topology, events: Iterable[Input], shard: Shard | None = None
+    topology: Topology, events: Iterable[Input | bytes], shard: Shard | None = None
 ) -> dict[tuple[str, int], list[Record]]:
-    """Inputs and outputs of one partition, offsets counted from 0 on each topic, by a new or this shard."""
+    """Inputs and outputs of one partition, offsets counted from 0 on each topic, by a new or this shard.
+
+    Bytes are a record of the returns topic that holds no event.
+    """
     shard, codec = shard or Shard(topology, 0), Codec()
     log: dict[tuple[str, int], list[Record]] = {}
     for event in events:
-        value, headers = codec.frame(event)
-        inputs = log.setdefault((ROLES[type(event)], 0), [])
-        record = Record(ROLES[type(event)], 0, len(inputs), event.universe.encode(), value, tuple(headers))
+        if isinstance(event, bytes):
+            role, key, value, headers = "returns", b"", event, []
+        else:
+            role, key, (value, headers) = ROLES[type(event)], event.universe.encode(), codec.frame(event)
+        inputs = log.setdefault((role, 0), [])
+        record = Record(role, 0, len(inputs), key, value, tuple(headers))
         inputs.append(record)
         for out in shard.apply(record):
             place = log.setdefault((out.role, 0), [])
@@ -60,3 +76,23 @@ def default_run(folder: Path) -> tuple[Path, Topology, dict[tuple[str, int], lis
     events.insert(40, worlds.position(39, 0, [300, 300, 200, 100], cash=100))
     events.insert(52, worlds.control(50, 0, "baseline"))
     return path, topology, run(topology, events)
+
+
+class Topics:
+    """A recorded run, read as a ``TopicReader`` reads topics."""
+
+    def __init__(self, topology: Topology, log: dict[tuple[str, int], list[Record]]) -> None:
+        self.topology, self._log = topology, log
+
+    def bounds(self, role: str, partition: int) -> tuple[int, int]:
+        return 0, len(self._log.get((role, partition), []))
+
+    def read(self, stretches: Mapping[tuple[str, int], tuple[int, int | None]]) -> Iterator[Record]:
+        for where, (start, end) in stretches.items():
+            yield from self._log.get(where, [])[start:end]
+
+    def last(self, roles: Iterable[str], partition: int) -> dict[str, Record]:
+        return {role: records[-1] for role in roles if (records := self._log.get((role, partition)))}
+
+    def progress(self) -> None:
+        pass

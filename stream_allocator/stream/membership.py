@@ -8,7 +8,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from stream_allocator.engine import Engine
 from stream_allocator.errors import BusError, OffsetsBehind, RestoreError
+from stream_allocator.events import AuditEntry
 from stream_allocator.stream.failures import SessionLost
+from stream_allocator.stream.latest import published, require_chain_end, require_latest
 from stream_allocator.stream.part import Part
 from stream_allocator.stream.reader import TopicReader
 from stream_allocator.stream.record import INPUTS
@@ -118,10 +120,11 @@ class Membership:
         deadline = time.monotonic() + BEHIND_SECONDS
         while True:
             part = self._parked.get(partition)
-            if part is not None and part.is_at(committed):
-                log.info("kept partition=%d bars=%d", partition, part.shard.bars)
-                return part
             try:
+                if part is not None and part.is_at(committed):
+                    self._require_latest(reader, part)
+                    log.info("kept partition=%d bars=%d", partition, part.shard.bars)
+                    return part
                 return self._restored(reader, partition, committed)
             except RestoreError as refusal:
                 if not isinstance(refusal, OffsetsBehind) or time.monotonic() > deadline:
@@ -133,6 +136,11 @@ class Membership:
             asked = [TopicPartition(self._names[role], partition) for role in INPUTS]
             told = consumer.committed(asked, timeout=REQUEST_SECONDS)
             committed = dict(zip(INPUTS, told, strict=True))
+
+    def _require_latest(self, reader: TopicReader, part: Part) -> None:
+        last = published(reader, part.shard.partition)
+        require_latest(self._topology, part.positions, last)
+        require_chain_end(part.shard, [each.event for each in last if isinstance(each.event, AuditEntry)])
 
     def _restored(self, reader: TopicReader, partition: int, committed: Mapping[str, TopicPartition]) -> Part:
         started = time.monotonic()

@@ -1,5 +1,6 @@
 """Reads stretches of topics outside any group: bounded, read_committed, never commits."""
 
+import math
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ Headers: TypeAlias = Sequence[tuple[str, bytes | None]] | None
 
 REQUEST_SECONDS = 15.0
 BATCH = 1000
-
+#: Records at the end of a topic among which the last committed one mostly is.
+LAST_RECORDS = 8
 
 #: The broker may be back in a moment.
 AWAY = {
@@ -134,13 +136,34 @@ class TopicReader:
         return sorted(metadata.partitions)
 
     def bounds(self, role: str, partition: int) -> tuple[int, int]:
-        """First offset there is, and the one after the last (the high watermark)."""
+        """First offset there is, and the one after the last that is decided (the last stable offset)."""
         tp = TopicPartition(self.topology.topics.names[role], partition)
         try:
             low, high = self._consumer.get_watermark_offsets(tp, timeout=REQUEST_SECONDS)
         except KafkaException as error:
             raise _failure(f"topic {tp.topic} [{partition}]", error) from error
         return low, high
+
+    def last(self, roles: Iterable[str], partition: int) -> dict[str, Record]:
+        """The last committed record of each of several topics; nothing for one that has none.
+
+        Markers and aborted records stand at the end of a topic that transactions write to: so its last
+        records are read, and longer stretches before them for as long as none shows.
+        """
+        found: dict[str, Record] = {}
+        bounds = {role: self.bounds(role, partition) for role in roles}
+        starts = {role: max(low, high - LAST_RECORDS) for role, (low, high) in bounds.items()}
+        stretches: dict[tuple[str, int], tuple[int, int | None]]
+        stretches = {(role, partition): (start, None) for role, start in starts.items()}
+        depth = LAST_RECORDS
+        while stretches:
+            found.update((record.role, record) for record in self.read(stretches))
+            depth *= 8
+            ends = {role: start for role, start in starts.items() if role not in found}
+            starts = {role: max(bounds[role][0], end - depth) for role, end in ends.items()}
+            stretches = {(role, partition): (starts[role], ends[role]) for role in ends}
+            stretches = {where: (start, end) for where, (start, end) in stretches.items() if start != end}
+        return found
 
     def offset_at(self, role: str, partition: int, milliseconds: int) -> int | None:
         """The first offset whose record was published then or later; None when there is none."""
@@ -170,14 +193,16 @@ class TopicReader:
         missing = {tp.partition for tp in found if tp.offset < 0}
         return {wanted[tp.topic, tp.partition]: tp.offset for tp in found if tp.partition not in missing}
 
-    def read(self, stretches: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Record]:
+    def read(self, stretches: Mapping[tuple[str, int], tuple[int, int | None]]) -> Iterator[Record]:
         """Records of several stretches, each in order, mixed as they come.
 
         Parameters
         ----------
         stretches : mapping of (role, partition) to (start, end)
             Offsets from ``start`` up to but without ``end``. Offsets have gaps (transaction markers,
-            compaction), so the end is reached when the position is, not when a record is.
+            compaction), so the end is reached when the position is, not when a record is. Without an ``end``
+            it is the high watermark, as it is when all that is decided has been read: transactions that are
+            open below it are waited for.
 
         Raises
         ------
@@ -186,12 +211,15 @@ class TopicReader:
         """
         names = self.topology.topics.names
         roles = {names[role]: role for role in names}
-        ends = {(names[r], p): end for (r, p), (start, end) in stretches.items() if start < end}
+        wanted = {
+            (names[r], p): where
+            for (r, p), where in stretches.items()
+            if where[1] is None or where[0] < where[1]
+        }
+        ends = {place: math.inf if end is None else end for place, (_, end) in wanted.items()}
         if not ends:
             return
-        self._consumer.assign(
-            [TopicPartition(names[r], p, start) for (r, p), (start, end) in stretches.items() if start < end]
-        )
+        self._consumer.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
         heard = time.monotonic()
         while ends:
             self.progress()
@@ -206,6 +234,8 @@ class TopicReader:
                     raise BusError(f"{where[0]} [{where[1]}]: {error}")
                 if end is None or offset is None:
                     continue
+                if error is not None and end == math.inf:
+                    end = ends[where] = self._high_watermark(*where)
                 if error is None and offset < end:
                     yield record_of(roles[where[0]], message, raw_headers_of(message))
                 if offset >= end - (error is None):
@@ -214,6 +244,11 @@ class TopicReader:
                 left = ", ".join(f"{t} [{p}] up to {e}" for (t, p), e in sorted(ends.items()))
                 raise BrokerAway(f"no progress for {self._patience:g} s while reading {left}")
         self._consumer.unassign()
+
+    def _high_watermark(self, topic: str, partition: int) -> int:
+        """As the last answer to a fetch said."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        return int(high)
 
     def _consume(self) -> list[Message]:
         """What is here, waiting a moment for the first; asked for a number, the client waits for them all."""

@@ -14,7 +14,7 @@ from stream_allocator.events import (
     Snapshot,
 )
 
-__all__ = ["INPUTS", "OUTPUTS", "UNREADABLE_HEADERS", "Record"]
+__all__ = ["INPUTS", "OUTPUTS", "UNREADABLE_HEADERS", "WITNESSES", "Record"]
 
 #: Stands for all headers of a record where the name of one is not UTF-8 and none can be had from the client.
 #: A header, so that it stays with the record in archives; a record that is sent with it is as unreadable.
@@ -35,6 +35,14 @@ OUTPUTS: dict[type, str] = {
     AuditEntry: "audit",
     DeadLetter: "dead_letters",
     Snapshot: "snapshots",
+}
+
+#: Roles of output topics of which one or another gets a record from everything that is published: with each
+#: allocation and its evidence goes an audit entry, and a snapshot is taken of what led to others.
+WITNESSES: dict[str, type[AuditEntry | RegimeUpdate | DeadLetter]] = {
+    "audit": AuditEntry,
+    "regimes": RegimeUpdate,
+    "dead_letters": DeadLetter,
 }
 
 

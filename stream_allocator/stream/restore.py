@@ -7,16 +7,21 @@ the same transaction as the offset, so it can be neither ahead nor behind.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from stream_allocator.audit import GENESIS
 from stream_allocator.codec import Codec
 from stream_allocator.engine import Engine
-from stream_allocator.errors import CodecError, OffsetsBehind, RestoreError, SnapshotError
+from stream_allocator.errors import CodecError, RestoreError, SnapshotError
 from stream_allocator.events import AuditEntry, Snapshot
 from stream_allocator.stream.interleave import ROLES, interleave
+from stream_allocator.stream.latest import (
+    published,
+    require_chain_end,
+    require_latest,
+    require_unpublished,
+)
 from stream_allocator.stream.reader import TopicReader
 from stream_allocator.stream.record import INPUTS, Record
 from stream_allocator.stream.shard import Shard
@@ -163,20 +168,24 @@ def restore(
     RestoreError
         When the regenerated state is not the committed one.
     OffsetsBehind
-        When it is, but the audit topic goes on from there: what comes next has been published already.
+        When what comes next has been published already: the state is not the last, or nothing is committed
+        where there was something.
     """
     first = {role: reader.bounds(role, partition)[0] for role in INPUTS}
     positions = {role: committed[role] if committed[role] >= 0 else first[role] for role in INPUTS}
+    last = published(reader, partition)
     if not metadata:
         if any(committed[role] > first[role] for role in INPUTS):
             raise RestoreError(
                 f"partition {partition}: offsets are committed without a manifest; use a consumer group that "
                 "only stream-allocator workers commit to"
             )
+        require_unpublished(reader.topology, last)
         shard = Shard(reader.topology, partition, engine)
         return Restored(shard, positions, Manifest(shard.digest(), first=dict(first)), 0, 0, 0)
 
     manifest = Manifest.from_metadata(metadata)
+    require_latest(reader.topology, positions, last)
     shard, snapshot, notes = _newest_usable(reader, partition, manifest, engine)
     if snapshot is None:
         start = manifest.first or first
@@ -190,7 +199,7 @@ def restore(
             f"(rebuilt {shard.digest()[:12]}, committed {manifest.digest[:12]}){note}. Nothing is published. "
             "Run the release and policy that wrote it; stream-allocator replay shows the first difference"
         )
-    _require_latest(shard, audit)
+    require_chain_end(shard, audit)
     return Restored(shard, positions, manifest, audit_end, replayed, saved_bars)
 
 
@@ -233,12 +242,11 @@ def _replay_tail(
     audit : list of AuditEntry
         All that are committed since the snapshot, which may be more than the tail led to.
     audit_end : int
-        The end of the audit topic.
+        After the last of them.
     """
     partition = shard.partition
-    audit_end = reader.bounds("audit", partition)[1]
     stretches = {(role, partition): (snapshot.inputs[role], positions[role]) for role in INPUTS} | {
-        ("audit", partition): (snapshot.audit, audit_end)
+        ("audit", partition): (snapshot.audit, None)
     }
     records: dict[str, list[Record]] = {role: [] for role in (*INPUTS, "audit")}
     for record in reader.read(stretches):
@@ -251,23 +259,5 @@ def _replay_tail(
     for _ in interleave(shard, records["returns"], others, applied):
         replayed += 1
         reader.progress()
+    audit_end = max((r.offset + 1 for r in records["audit"][-1:]), default=snapshot.audit)
     return replayed, audit, audit_end
-
-
-def _require_latest(shard: Shard, audit: Sequence[AuditEntry]) -> None:
-    """Refuse a state from which the published chain of a universe goes on.
-
-    A group coordinator that loads its log can, for a moment, tell offsets that it has told newer ones of
-    (seen with Kafka 4.1.0 after a broker was killed); offsets can be set back by hand; and a worker that
-    slept since it asked finds what its successor has done.
-    """
-    for entry in audit:
-        engine = shard.engines.get(entry.universe)
-        index, head = (engine.audit_entries, engine.chain) if engine is not None else (0, GENESIS)
-        if entry.index == index and entry.previous == head:
-            raise OffsetsBehind(
-                f"partition {shard.partition}: the committed offsets are older than what is published: audit "
-                f"entry {entry.index} of {entry.universe} ({entry.kind} {entry.subject}) comes after them. "
-                "Nothing is published twice: set the group's offsets back to where they were, or start a new "
-                "group with topics of its own"
-            )

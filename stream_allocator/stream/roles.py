@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream_allocator.errors import ConfigurationError
-from stream_allocator.stream.record import INPUTS, OUTPUTS
+from stream_allocator.stream.record import INPUTS, OUTPUTS, WITNESSES
 from stream_allocator.topology import Topology
 
 __all__ = ["ROLES", "Right", "Role", "commands", "rights", "role_named", "table"]
@@ -80,7 +80,7 @@ ROLES: tuple[Role, ...] = (
     Role(
         "worker",
         "`run`",
-        read=(*INPUTS, "audit", "snapshots"),
+        read=(*INPUTS, *WITNESSES, "snapshots"),
         write=tuple(OUTPUTS.values()),
         groups=(("", "Read"),),
         transactional=True,

@@ -54,7 +54,7 @@ CAN = {
     "oms": {"read": {"allocations"}, "write": {"positions"}, "join": {"-oms"}},
     "paper": {"read": {"returns", "positions", "allocations"}, "write": {"positions"}},
     "worker": {
-        "read": {*INPUTS, "audit", "snapshots"},
+        "read": {*INPUTS, "audit", "regimes", "dead_letters", "snapshots"},
         "write": {*COMPARED, "dead_letters", "snapshots"},
         "join": {""},
         "transact": {"-any"},

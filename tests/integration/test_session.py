@@ -1,6 +1,8 @@
 """What a session does when a transaction fails: the same outputs again, or a restore; never twice."""
 
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from stream_allocator.errors import BusError, OffsetsBehind
 from stream_allocator.replay import replay
 from stream_allocator.stream import membership
 from stream_allocator.stream import session as sessions
-from stream_allocator.stream.clients import producer_settings
+from stream_allocator.stream.clients import admin_client, producer_settings
+from stream_allocator.stream.reader import TopicReader
 from stream_allocator.stream.session import Session, SessionLost
 from stream_allocator.telemetry import Telemetry
 
@@ -162,10 +165,9 @@ def test_a_coordinator_that_tells_old_offsets_is_asked_again(running, monkeypatc
     assert running.lost == []
 
 
-def test_offsets_that_were_set_back_are_refused_and_nothing_is_published(running, monkeypatch):
-    running.feed(15, 30)
-    old = committed(running)
-    running.feed(30, 45)
+@contextlib.contextmanager
+def refused(running, monkeypatch, match):
+    """What is done to the offsets of the group meanwhile is refused; then they are put back."""
     new = committed(running)
     running.session.close()
     by_hand = Consumer(
@@ -175,16 +177,77 @@ def test_offsets_that_were_set_back_are_refused_and_nothing_is_published(running
             "enable.auto.commit": False,
         }
     )
-    by_hand.commit(offsets=old, asynchronous=False)
+    yield by_hand
     monkeypatch.setattr(membership, "BEHIND_SECONDS", 1.0)
     running.start()
-    with pytest.raises(OffsetsBehind, match="older than what is published"):
+    with pytest.raises(OffsetsBehind, match=match):
         running.until(46)
     running.session.close()
     running.session = None
     by_hand.commit(offsets=new, asynchronous=False)
     by_hand.close()
-    running.feed(45, 45)
+
+
+@pytest.mark.parametrize("behind", ["decisions", "a bar without a decision", "a dead letter"])
+def test_offsets_that_were_set_back_are_refused_and_nothing_is_published(running, monkeypatch, behind):
+    engine, bars = running.session._parts[0].shard.engines["u"], 15
+
+    def on(more):
+        """So many bars more; the offsets before them, and whether the audit chain has grown."""
+        nonlocal bars
+        before, entries, bars = committed(running), engine.audit_entries, bars + more
+        running.feed(bars - more, bars)
+        return before, engine.audit_entries > entries
+
+    old, decided = on(15)
+    assert decided
+    while decided and behind == "a bar without a decision":
+        old, decided = on(1)
+    if behind == "a dead letter":
+        old = committed(running)
+        running.feeder.raw("returns", b"no event", b"u")
+        running.feeder.flush()
+        while running.session.poll() == 0:
+            pass
+    with refused(running, monkeypatch, "older than what is published") as by_hand:
+        by_hand.commit(offsets=old, asynchronous=False)
+    running.feed(bars, 45)
+    assert running.lost == []
+    with TopicReader(running.topology) as reader:
+        letters = list(reader.read({("dead_letters", 0): (0, None)}))
+    assert len(letters) == (behind == "a dead letter")
+
+
+def test_a_group_whose_offsets_are_gone_does_not_begin_again_where_something_is_published(
+    running, monkeypatch
+):
+    running.feed(15, 30)
+    group = running.topology.worker.group
+    with (
+        refused(running, monkeypatch, f"group {group} has committed no offsets"),
+        admin_client(running.topology) as admin,
+    ):
+        admin.delete_consumer_groups([group])[group].result(20)
+    running.feed(30, 45)
+    assert running.lost == []
+
+
+def test_a_restore_waits_for_what_was_committed_behind_a_dead_workers_transaction(running):
+    """Until that ends a committed audit entry, which says where a position fell, is not to be seen."""
+    name = f"{running.topology.worker.group}-dead"
+    dead, successor = (Producer(producer_settings(running.topology, name)) for _ in range(2))
+    dead.init_transactions(20)
+    dead.begin_transaction()
+    dead.produce(running.topology.topics.audit, b"never", partition=0)
+    assert dead.flush(20) == 0
+    running.feeder.send([worlds.position(14, 0, [300, 300, 200, 100], cash=100)])
+    running.feed(15, 45)
+    running.session.close()
+    running.session = None
+    fenced = threading.Timer(1.0, lambda: successor.init_transactions(20))
+    fenced.start()
+    running.until(45)
+    fenced.join()
     assert running.lost == []
 
 

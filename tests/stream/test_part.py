@@ -18,10 +18,7 @@ NAMES = ("u", "v", "w")
 @pytest.fixture
 def part(tmp_path):
     """Three universes of ten bars each, nothing saved."""
-    made = load_topology(recorded.write_topology(tmp_path))
-    several = tuple(made.universes[0].model_copy(update={"name": name}) for name in NAMES)
-    topology = made.model_copy(update={"universes": several})
-    topology._policies = {(name, "core"): made.policies("u")["core"] for name in NAMES}
+    topology = recorded.of_universes(load_topology(recorded.write_topology(tmp_path)), *NAMES)
     shard = Shard(topology, 0)
     positions = dict.fromkeys(INPUTS, 0)
     back = Part(Restored(shard, positions, Manifest(shard.digest()), 0, 0, 0))

@@ -56,26 +56,10 @@ def test_a_manifest_of_the_first_release_is_read():
     assert Manifest.from_metadata(json.dumps(old | {"snapshot": None})) == Manifest("d", first=tail)
 
 
-class Recorded:
-    """A recorded run, read as topics are."""
-
-    def __init__(self, topology, log):
-        self.topology, self._log = topology, log
-
-    def bounds(self, role, partition):
-        return 0, len(self._log.get((role, partition), []))
-
-    def read(self, stretches):
-        for where, (start, end) in stretches.items():
-            yield from self._log.get(where, [])[start:end]
-
-    def progress(self):
-        pass
-
-
 HISTORY = [worlds.tick(i, x) for i, x in enumerate(worlds.returns(60))]
 HISTORY.insert(40, worlds.position(39, 0, [300, 300, 200, 100], cash=100))
 HISTORY.insert(52, worlds.control(50, 0, "baseline"))
+HISTORY.append(b"no event")
 
 
 def committed_after(folder, taken):
@@ -85,20 +69,41 @@ def committed_after(folder, taken):
     committed, log = recorded.run(topology, HISTORY[:taken], shard), recorded.run(topology, HISTORY)
     offsets = {role: len(committed.get((role, 0), [])) for role in INPUTS}
     metadata = Manifest(shard.digest(), first=dict.fromkeys(INPUTS, 0)).to_metadata()
-    entries = [len(of.get(("audit", 0), [])) for of in (committed, log)]
-    return Recorded(topology, log), offsets, metadata, shard, entries
+    return recorded.Topics(topology, log), offsets, metadata, shard
 
 
-@pytest.mark.parametrize("taken", [30, 41, 45, 53, 61])
+@pytest.mark.parametrize("taken", [1, 30, 40, 41, 45, 52, 53, 61, 62])
 def test_offsets_from_before_what_is_published_are_refused(tmp_path, taken):
-    log, offsets, metadata, _, (then, now) = committed_after(tmp_path, taken)
-    assert then < now
-    with pytest.raises(OffsetsBehind, match=f"audit entry {then} of u"):
+    """Whatever comes next: a decision, a position, a change of mode, a bar without any of these, a letter."""
+    log, offsets, metadata, _ = committed_after(tmp_path, taken)
+    with pytest.raises(OffsetsBehind, match="older than what is published"):
         restore(log, 0, offsets, metadata)
 
 
 def test_the_latest_offsets_are_restored_from(tmp_path):
-    log, offsets, metadata, shard, (then, now) = committed_after(tmp_path, len(HISTORY))
-    assert then == now
+    log, offsets, metadata, shard = committed_after(tmp_path, len(HISTORY))
     back = restore(log, 0, offsets, metadata)
     assert (back.positions, back.replayed, back.shard.digest()) == (offsets, len(HISTORY), shard.digest())
+
+
+def test_offsets_that_are_refused_cost_no_replay(tmp_path):
+    log, offsets, metadata, _ = committed_after(tmp_path, 30)
+    log.read = None
+    with pytest.raises(OffsetsBehind):
+        restore(log, 0, offsets, metadata)
+
+
+@pytest.mark.parametrize("published", [HISTORY, HISTORY[:1], HISTORY[-1:]], ids=["all", "start", "letter"])
+def test_no_offsets_where_something_is_published_are_refused(tmp_path, published):
+    """They have expired, or a new group is to write on the topics of an old one."""
+    topology = load_topology(recorded.write_topology(tmp_path))
+    log = recorded.Topics(topology, recorded.run(topology, published))
+    with pytest.raises(OffsetsBehind, match=f"group {topology.worker.group} has committed no offsets"):
+        restore(log, 0, dict.fromkeys(INPUTS, -1001), None)
+
+
+def test_no_offsets_where_nothing_is_published_are_a_beginning(tmp_path):
+    topology = load_topology(recorded.write_topology(tmp_path))
+    fed = {("returns", 0): recorded.run(topology, HISTORY)["returns", 0]}
+    back = restore(recorded.Topics(topology, fed), 0, dict.fromkeys(INPUTS, -1001), None)
+    assert (back.positions, back.shard.bars) == (dict.fromkeys(INPUTS, 0), 0)
