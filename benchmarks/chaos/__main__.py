@@ -54,8 +54,7 @@ def kill_stage(chosen: argparse.Namespace, folder: Path, note: Callable[[str], N
             sys.exit(f"{folder} holds a campaign: --resume goes on with it; remove the folder to begin anew")
         size = QUICK if chosen.quick else LONG
         if chosen.kills is not None:
-            bars = round(size.bars * chosen.kills / size.kills)
-            size = replace(size, kills=chosen.kills, bars=bars)
+            size = size.of(chosen.kills)
         progress = Progress(chosen.seed, size)
     return kills.run(progress, folder, note)
 

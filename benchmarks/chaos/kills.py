@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.brokers import LocalKafka
 from benchmarks.chaos.child import Child
 from benchmarks.chaos.outcome import Outcome, caught_up
-from benchmarks.chaos.plan import KINDS, RANDOM, Plan, Progress, strike_of
+from benchmarks.chaos.plan import KINDS, RANDOM, STRETCHES, Plan, Progress, strike_of
 from benchmarks.chaos.reader import Reader
 from benchmarks.chaos.verdict import verdict_of
 from benchmarks.chaos.warm import warm
@@ -32,13 +32,12 @@ BROKER = {
 LOOP_SECONDS = 0.005
 SAY_SECONDS = 5.0
 FAILURES = 5  # with more it is no use going on
-#: A worker that does not come to its window in so long is killed where it is.
+#: A worker that does not come to its window in so long is killed, or put to sleep, where it is.
 PATIENCE = 6.0
 RANDOM_SECONDS = (0.05, 2.0)
 #: Past the session's and the transaction's time-outs, which are 1.5 and 2 s and looked at each half second.
 ASLEEP_SECONDS = (4.0, 5.5)
 AWAKE_SECONDS, DEAF_SECONDS = 1.5, 4.0  # a sleeper that woke is killed: once heard of, or not
-STRETCHES = 4  # of so many one speaks the new protocol
 #: Share of workers that are static members. Under the new protocol a killed one keeps its name until its
 #: session ends, and its successor knocks until then.
 STATIC = {"classic": 0.75, "consumer": 0.4}
@@ -68,7 +67,8 @@ class _Sleeper:
 
     child: Child
     place: _Place
-    kind: str
+    kind: str  # that was planned
+    moment: str  # the same, or at random
     wakes: float
     awake: float | None = None
 
@@ -128,7 +128,7 @@ class _Campaign:
         self._sleepers: list[_Sleeper] = []
         self._quiet = False  # nobody may start: a sleeper is to wake into an empty group
         self._feeder = Feeder(world, folder)
-        self._said = self._kept = self._killed_at = time.monotonic()
+        self._said = self._kept = self._struck_at = time.monotonic()
 
     def __enter__(self) -> _Campaign:
         self._reader = Reader(self._world.topology, self._folder / "seen.notes")
@@ -147,9 +147,8 @@ class _Campaign:
 
     def strike(self) -> None:
         """Kill and let sleep, until there were as many as planned."""
-        size, progress = self._progress.size, self._progress
-        protocol = self._protocol()
-        while progress.killed < size.kills or progress.sleeps.total() < size.sleeps:
+        progress, protocol = self._progress, self._protocol()
+        while not progress.is_done:
             if self._protocol() != protocol:
                 self._leave_all()
                 protocol = self._protocol()
@@ -167,10 +166,10 @@ class _Campaign:
         self._leave_all()
 
     def _due(self) -> int:
-        """Bars that may be fed by now: a share for each kill; more when none comes, so that windows pass."""
-        size, waited = self._progress.size, time.monotonic() - self._killed_at
-        spare = min(LEAD_BARS + MORE_BARS, size.bars // 3)
-        share = (size.bars - spare) * min(self._progress.killed, size.kills) // size.kills
+        """Bars that may be fed by now: a share for each strike, and more for as long as none comes."""
+        bars, waited = self._progress.size.bars, time.monotonic() - self._struck_at
+        spare = min(LEAD_BARS + MORE_BARS, bars // 3)
+        share = int((bars - spare) * self._progress.share)
         return share + min(spare, LEAD_BARS + round(BARS_A_SECOND * waited))
 
     def _protocol(self) -> str:
@@ -191,9 +190,9 @@ class _Campaign:
             if place.kind == "leave" or self._quiet:
                 place.ending, place.deadline = "left", now + LEAVE_SECONDS
                 place.child.send(signal.SIGTERM)
-            else:
-                place.ending = RANDOM
-                place.child.send(signal.SIGKILL)
+            else:  # its window may never come, as when all is fed and taken in
+                place.ending, place.deadline = RANDOM, float("inf")
+                place.child.send(signal.SIGSTOP if place.kind.startswith("sleep") else signal.SIGKILL)
         elif now > place.deadline:
             self._progress.failures.append(f"worker {place.child.pid} did not leave in {LEAVE_SECONDS:g} s")
             place.deadline = float("inf")
@@ -228,7 +227,7 @@ class _Campaign:
         if code == -signal.SIGKILL:
             at_random = place.ending == RANDOM or place.kind not in KINDS
             progress.kills[RANDOM if at_random else place.kind] += 1
-            self._killed_at = time.monotonic()
+            self._struck_at = time.monotonic()
         elif code == 0 and place.ending == "left":
             progress.ends["left in good order"] += 1
         elif code == REFUSED:  # as when a sleeper that woke has its name back; it is started again
@@ -253,7 +252,9 @@ class _Campaign:
         """A worker sleeps: its successor comes at once, or others take over, or they too leave."""
         assert place.child is not None
         wakes = time.monotonic() + self._dice.uniform(*ASLEEP_SECONDS)
-        self._sleepers.append(_Sleeper(place.child, place, place.kind.removeprefix("sleep "), wakes))
+        kind = place.kind.removeprefix("sleep ")
+        moment = RANDOM if place.ending == RANDOM else kind
+        self._sleepers.append(_Sleeper(place.child, place, kind, moment, wakes))
         place.child = None
         case = self._dice.randrange(3)
         if case == 0:  # its successor, under the same name where it is static
@@ -284,7 +285,8 @@ class _Campaign:
         self._sleepers.remove(sleeper)
         sleeper.place.held = self._quiet = False
         self._plan.over(f"sleep {sleeper.kind}")
-        self._progress.sleeps[sleeper.kind] += 1
+        self._progress.sleeps[sleeper.moment] += 1
+        self._struck_at = time.monotonic()
         if code == -signal.SIGKILL:
             self._progress.ends["woke, found out, went on"] += 1
         elif code == REFUSED:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.chaos.worker import Strike
 from benchmarks.chaos.world import WIDTHS
 from benchmarks.harness import show
 
-__all__ = ["KINDS", "RANDOM", "SLEEPS", "Plan", "Progress", "Size", "strike_of"]
+__all__ = ["KINDS", "RANDOM", "SLEEPS", "STRETCHES", "Plan", "Progress", "Size", "strike_of"]
 
 RANDOM = "at random"
 #: Kind of kill -> the window, the latest passage of it, the longest that the worker holds still there first
@@ -31,6 +32,7 @@ KINDS: dict[str, tuple[str, int, float, float]] = {
     "during snapshot": ("snapshotting", 12, 0.06, 0.0),
     "during restore": ("restoring", 60, 0.0, 0.0),
 }
+STRETCHES = 4
 #: What a sleeper may sleep in: the same windows.
 SLEEPS = tuple(KINDS)
 
@@ -53,7 +55,7 @@ class Size:
     workers : int
         At most, at a time.
     stretch : int
-        Kills after which the group's protocol may change.
+        Kills after which the group's protocol may change: of ``STRETCHES`` one speaks the new one.
     """
 
     kills: int
@@ -69,6 +71,17 @@ class Size:
     def ticks(self) -> int:
         """Asset-ticks that are fed."""
         return self.bars * sum(self.widths)
+
+    def of(self, kills: int) -> Size:
+        """The same campaign with so many kills: as many sleepers and bars for each, and both protocols."""
+        part = kills / self.kills
+        return replace(
+            self,
+            kills=kills,
+            sleeps=math.ceil(self.sleeps * part),
+            bars=math.ceil(self.bars * part),
+            stretch=max(1, min(self.stretch, kills // STRETCHES)),
+        )
 
 
 LONG = Size(kills=1000, sleeps=27, bars=25_000, widths=WIDTHS, partitions=4, snapshot_bars=25)
@@ -96,6 +109,9 @@ class Progress:
         Kind of kill -> how many.
     sleeps : Counter
         Kind of sleep -> how many woke again.
+    tried : Counter
+        Kind of kill, or "sleep" and its kind -> how many workers have ended that it was meant for, whether it
+        struck them or not.
     ends : Counter
         How workers ended that nobody killed.
     seconds : float
@@ -113,6 +129,7 @@ class Progress:
     size: Size
     kills: Counter[str] = field(default_factory=Counter)
     sleeps: Counter[str] = field(default_factory=Counter)
+    tried: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     feeder_kills: int = 0
@@ -124,6 +141,16 @@ class Progress:
     def killed(self) -> int:
         """Kills so far."""
         return self.kills.total()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there were as many kills and sleepers as planned."""
+        return self.killed >= self.size.kills and self.sleeps.total() >= self.size.sleeps
+
+    @property
+    def share(self) -> float:
+        """Of all kills and sleepers, those that there were; up to 1, whatever is left to come by then."""
+        return min(1.0, (self.killed + self.sleeps.total()) / (self.size.kills + self.size.sleeps))
 
     def show(self) -> None:
         """Print what was done to whom, for people."""
@@ -154,8 +181,8 @@ class Progress:
         """The progress that :meth:`write` kept."""
         kept = json.loads(file.read_text())
         kept["size"] = Size(**kept["size"])
-        for name in ("kills", "sleeps", "ends"):
-            kept[name] = Counter(kept[name])
+        for name in ("kills", "sleeps", "tried", "ends"):
+            kept[name] = Counter(kept.get(name, {}))
         return cls(**kept)
 
 
@@ -174,8 +201,9 @@ class Plan:
         self._dealt: Counter[str] = Counter()
 
     def kind(self) -> str:
-        """The next kind of kill: one of those that came least, counting those under way."""
-        counts = {k: self._progress.kills[k] + self._dealt[k] for k in (*KINDS, RANDOM)}
+        """The next kind of kill: of those that came least the least tried, counting those under way."""
+        kills, tried = self._progress.kills, self._progress.tried
+        counts = {k: (kills[k] + self._dealt[k], tried[k] + self._dealt[k]) for k in (*KINDS, RANDOM)}
         least = min(counts.values())
         kind = self.dice.choice([k for k, n in counts.items() if n == least])
         self._dealt[kind] += 1
@@ -191,6 +219,7 @@ class Plan:
     def over(self, kind: str) -> None:
         """Whoever was to be struck so has ended, in that way or another."""
         self._dealt[kind] -= 1
+        self._progress.tried[kind] += 1
 
 
 def strike_of(kind: str, dice: random.Random, number: signal.Signals = signal.SIGKILL) -> Strike | None:

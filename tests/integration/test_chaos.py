@@ -12,6 +12,7 @@ from absence import skip_unless_ci
 from benchmarks.brokers import BrokerUnavailable
 from benchmarks.brokers.disk import Disk, DiskUnavailable
 from benchmarks.brokers.local import java, kafka_jars
+from benchmarks.chaos.plan import KINDS, RANDOM
 
 pytestmark = pytest.mark.kafka
 
@@ -59,8 +60,10 @@ def test_a_campaign_that_is_itself_killed_goes_on_and_nothing_is_lost_doubled_or
     assert figures["ticks"] == 250 * 36
     assert {figures[key] for key in KEYS[3:]} == {0}
     done = json.loads(progress.read_text())
-    assert len(done["kills"]) >= 3  # a busy machine comes to few windows in time: then moments are random
-    assert sum(done["sleeps"].values()) >= 2
+    # how many come to their windows before they are killed at random is a matter of the machine's speed
+    assert set(done["tried"]) >= set(KINDS)
+    assert set(done["kills"]) <= {*KINDS, RANDOM}
+    assert sum(done["sleeps"].values()) == 2
     assert done["zombies_published"] == 0
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.chaos.plan import KINDS, QUICK, RANDOM, SLEEPS, Plan, Progress, strike_of
+from benchmarks.chaos.plan import KINDS, LONG, QUICK, RANDOM, SLEEPS, STRETCHES, Plan, Progress, strike_of
 from benchmarks.chaos.world import Feed, World, make_world
 from stream_allocator.stream.probe import WINDOWS
 
@@ -35,6 +35,38 @@ def test_one_that_did_not_come_to_its_window_is_dealt_once_more():
         plan.over(kind)
         progress.kills[RANDOM if kind == "mid-step" else kind] += 1
     assert plan.kind() == "mid-step"
+
+
+def test_every_kind_is_tried_before_one_is_tried_again_when_none_comes_to_its_window():
+    progress = Progress(4, QUICK)
+    plan = Plan(progress)
+    for turn in range(3 * len(KINDS)):
+        plan.over(plan.kind())
+        progress.kills[RANDOM] += 1
+        tried = [progress.tried[kind] for kind in KINDS]
+        assert max(tried) - min(tried) <= 1, turn
+
+
+@pytest.mark.parametrize("kills", [1, 12, 40, 1000, 3000])
+def test_a_campaign_of_another_length_has_as_many_sleepers_and_bars_for_each_kill(kills):
+    size = LONG.of(kills)
+    assert size.kills == kills
+    assert size.sleeps / kills == pytest.approx(LONG.sleeps / LONG.kills, abs=1 / kills)
+    assert size.bars / kills == pytest.approx(LONG.bars / LONG.kills, abs=1 / kills)
+    assert size.sleeps >= 1
+    assert 1 <= size.stretch <= max(1, kills // STRETCHES)
+    assert LONG.of(LONG.kills) == LONG
+
+
+def test_a_campaign_is_done_once_all_were_struck_and_all_slept_wherever_it_was():
+    progress = Progress(6, QUICK, kills=Counter({RANDOM: QUICK.kills}))
+    assert not progress.is_done
+    assert 0 < progress.share < 1
+    progress.sleeps[RANDOM] += QUICK.sleeps
+    assert progress.is_done
+    assert progress.share == 1
+    progress.kills[RANDOM] += 5
+    assert progress.share == 1
 
 
 def test_the_kinds_of_kill_cover_every_window():
