@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Interval",
     "Metrics",
     "conditional_value_at_risk",
     "drawdown",
     "metrics",
-    "sharpe_difference",
+    "sharpe_ratio",
 ]
 
 Array = NDArray[np.float64]
@@ -32,7 +31,7 @@ class Metrics:
     volatility : float
         ``sd(r) sqrt(year)``, sample standard deviation.
     sharpe : float
-        ``mean(r) / sd(r) sqrt(year)``; 0 where nothing moved.
+        ``mean(r) / sd(r) sqrt(year)``; 0 where nothing moved, or always by the same.
     max_drawdown : float
         Largest fall from a peak, as a fraction of the peak.
     calmar : float
@@ -55,6 +54,13 @@ class Metrics:
 def drawdown(wealth: Array) -> Array:
     """Fall from the highest wealth so far, shape of ``wealth``, in [0, 1]."""
     return 1.0 - wealth / np.maximum.accumulate(wealth)
+
+
+def sharpe_ratio(returns: Array) -> Array:
+    """``mean(r) / sd(r)`` of a bar along the last axis; 0 where returns differ by no more than rounding."""
+    mean, spread = returns.mean(axis=-1), returns.std(axis=-1, ddof=1)
+    still = spread <= 1e-12 * np.abs(returns).max(axis=-1)
+    return np.asarray(np.where(still, 0.0, mean / np.where(still, 1.0, spread)))
 
 
 def conditional_value_at_risk(returns: Array, tail: float = 0.05) -> float:
@@ -95,75 +101,9 @@ def metrics(wealth: Array, traded: Array, periods_per_year: float = 252.0) -> Me
     return Metrics(
         annual_return=growth,
         volatility=spread * periods_per_year**0.5,
-        sharpe=float(returns.mean()) / spread * periods_per_year**0.5 if spread > 0 else 0.0,
+        sharpe=float(sharpe_ratio(returns)) * periods_per_year**0.5 if len(returns) > 1 else 0.0,
         max_drawdown=worst,
         calmar=growth / worst if worst > 0 else float("inf"),
         turnover=float(traded.sum()) / years,
         cvar=conditional_value_at_risk(returns),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with a bootstrap interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def sharpe_difference(
-    first: Array,
-    second: Array,
-    periods_per_year: float = 252.0,
-    *,
-    block: int = 63,
-    resamples: int = 1000,
-    level: float = 0.9,
-) -> Interval:
-    """Difference of two Sharpe ratios over the same bars, with a percentile interval.
-
-    Circular block bootstrap of the pair (Politis & Romano 1992): blocks keep the clustering of
-    volatility, pairs keep the correlation. A resample is as many whole blocks as cover the bars, so its
-    moments are sums of block sums. The generator has a fixed seed, so the answer repeats.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (T,)
-        Returns of the two paths.
-    periods_per_year : float
-    block : int
-        Bars; a quarter of trading days by default.
-    resamples : int
-    level : float
-        Coverage of the interval.
-    """
-    pair = np.stack((first, second))
-    n = pair.shape[1]
-    block = min(block, n)
-    starts = np.random.Generator(np.random.PCG64(20)).integers(0, n, size=(resamples, -(-n // block)))
-    size = block * starts.shape[1]
-    sums = _block_sums(pair, block)[:, starts].sum(axis=-1)
-    squares = _block_sums(pair * pair, block)[:, starts].sum(axis=-1)
-    drawn = _sharpe_gap(sums, squares, size)
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(drawn, (tail, 1.0 - tail))
-    year = periods_per_year**0.5
-    estimate = float(_sharpe_gap(pair.sum(axis=-1), (pair * pair).sum(axis=-1), n))
-    return Interval(estimate * year, float(low) * year, float(high) * year)
-
-
-def _block_sums(x: Array, block: int) -> Array:
-    """Sum of the ``block`` values from each bar on, round the end; shape of ``x``."""
-    round_the_end = np.concatenate((x, x[:, : block - 1]), axis=1)
-    sums: Array = np.lib.stride_tricks.sliding_window_view(round_the_end, block, axis=1).sum(axis=-1)
-    return sums
-
-
-def _sharpe_gap(sums: Array, squares: Array, size: int) -> Array:
-    """First Sharpe ratio minus second, a bar, from sums over the last axis that is left."""
-    mean = sums / size
-    variance = np.maximum(squares / size - mean * mean, 0.0) * size / (size - 1)
-    still = variance <= 1e-12 * squares / size  # rounding of a constant
-    ratio = np.where(still, 0.0, mean / np.sqrt(np.where(still, 1.0, variance)))
-    return np.asarray(ratio[0] - ratio[1])

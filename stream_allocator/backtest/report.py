@@ -15,7 +15,7 @@ from markupsafe import Markup
 from stream_allocator import __version__
 from stream_allocator.backtest import charts
 from stream_allocator.backtest.calibration import calibration
-from stream_allocator.backtest.metrics import Interval, sharpe_difference
+from stream_allocator.backtest.inference import Interval, sharpe_difference
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.backtest.summary import ROUNDING, Summary
 from stream_allocator.events import Allocation, Evidence
