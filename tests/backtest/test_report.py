@@ -11,7 +11,6 @@ import yaml
 from rich.console import Console
 from test_walkforward import prices, walk
 
-from stream_allocator.backtest.calibration import calibration
 from stream_allocator.backtest.command import run_backtest, universe_for
 from stream_allocator.backtest.prices import load_prices
 from stream_allocator.backtest.report import Origin, render, verdict, write_report
@@ -146,14 +145,6 @@ def test_a_run_without_decisions_cannot_be_summarised():
     run = walk(prices(worlds.returns(10)))
     with pytest.raises(DataError, match="warmup"):
         summarise(run, run.portfolios[0])
-
-
-def test_calibration_sorts_by_confidence_and_counts_each_decision_once(run):
-    bins = calibration(run, run.portfolios[0], bins=2)
-    assert [b.low <= b.high for b in bins] == [True] * 2
-    assert bins[0].high <= bins[1].low
-    assert sum(b.decisions for b in bins) <= len(run.portfolios[0].decisions)
-    assert calibration(run, run.portfolios[0], bins=100) == ()
 
 
 def test_the_terminal_table_has_a_line_for_each_portfolio(summary):
