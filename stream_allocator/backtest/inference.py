@@ -160,7 +160,7 @@ def sharpe_difference(
 
     def gap(index: Index) -> Array:
         ratios = sharpe_ratio(pair[:, index])
-        return np.asarray(ratios[:1] - ratios[1:]) * periods_per_year**0.5
+        return np.asarray((ratios[:1] - ratios[1:]) * periods_per_year**0.5)
 
     (found,) = bootstrap(gap, pair.shape[1], block=block, resamples=resamples, level=level)
     return found

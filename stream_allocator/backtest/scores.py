@@ -233,14 +233,14 @@ def compare_scores(
         return crps_normal(chosen.realised, chosen.mean, deviation), np.log(deviation) - log_density(z)
 
     own = scores(chosen.deviation)
-    rows = [ScoreRow("market", *(float(x.mean()) for x in own), None, None)]
+    rows = [ScoreRow("market", float(own[0].mean()), float(own[1].mean()), None, None)]
     for name, deviation in (("rolling sample", chosen.rolling), ("expanding sample", chosen.expanding)):
         other = scores(deviation)
         gains = [
             mean_difference(theirs, ours, block=block, resamples=resamples, level=level)
             for theirs, ours in zip(other, own, strict=True)
         ]
-        rows.append(ScoreRow(name, *(float(x.mean()) for x in other), *gains))
+        rows.append(ScoreRow(name, float(other[0].mean()), float(other[1].mean()), *gains))
     return tuple(rows)
 
 
