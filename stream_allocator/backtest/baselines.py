@@ -1,7 +1,8 @@
 """Static portfolios to measure the allocator against: same fills, same costs, same start.
 
 A rule maps the returns seen so far to weights. It is asked every ``every`` bars; the answer is filled at
-the next bar's close by the paper account's own ledger, and the weights drift in between.
+the next bar's close by the paper account's own ledger, and the weights drift in between. It is asked about
+the assets alone that it can judge: listed for as long as it looks back, and with a return lately.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from stream_allocator.allocate import equal_risk_contribution
-from stream_allocator.backtest.account import COST_BPS, Ledger
+from stream_allocator.backtest.account import COST_BPS, DELISTING, Delisting, Ledger
 
 __all__ = [
     "RULES",
     "Path",
+    "eligible",
     "equal_risk",
     "equal_weight",
     "inverse_volatility",
@@ -30,6 +32,9 @@ Rule = Callable[[Array], Array]
 
 WINDOW = 252
 """Bars of history that the rules with an estimate look back on."""
+
+SILENT = 5
+"""Bars without a return after which no rule holds an asset, as for the engine's ``stale_bars``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,35 +120,77 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 
 
-def run_rule(rule: Rule, returns: Array, *, start: int, every: int = 21, cost_bps: float = COST_BPS) -> Path:
+def eligible(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The assets that a rule is asked about, shape (n,).
+
+    An asset is one once it has been listed for `WINDOW` bars, or from the start of a shorter history, and
+    while it had a return in the last `SILENT` bars. Else the quiet before a listing and after the end would
+    look like the lowest volatility of all.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (t, n)
+        Where there were returns so far.
+    """
+    listed = seen[: max(SILENT, len(seen) - WINDOW + 1)].any(axis=0)
+    return np.asarray(listed & seen[-SILENT:].any(axis=0))
+
+
+def run_rule(
+    rule: Rule,
+    returns: Array,
+    *,
+    start: int,
+    every: int = 21,
+    cost_bps: float = COST_BPS,
+    interest: Array | None = None,
+    delisting: Delisting | None = DELISTING,
+) -> Path:
     """Follow a rule over a history.
 
     Parameters
     ----------
     rule : callable
-        Returns so far, shape (t, n), without NaN (a missing return counts as none) -> weights (n,).
+        Returns so far of the :func:`eligible` assets, shape (t, k), without NaN (a missing return counts as
+        none) -> weights (k,). Where no asset is eligible everything stays in cash.
     returns : ndarray, shape (T, n)
     start : int
         Bar of the first question, filled at ``start + 1``.
     every : int
         Bars between questions.
     cost_bps : float
+    interest : ndarray, shape (T,), optional
+        Return of cash over each bar; nothing when not given.
+    delisting : Delisting, optional
 
     Returns
     -------
     Path
     """
-    seen = np.where(np.isfinite(returns), returns, 0.0)
-    ledger = Ledger(returns.shape[1], 1.0, cost_bps)
+    known = np.isfinite(returns)
+    seen = np.where(known, returns, 0.0)
+    ledger = Ledger(returns.shape[1], 1.0, cost_bps, delisting)
     bars = len(returns) - start
     wealth, traded = np.ones(bars), np.zeros(bars)
     target: Array | None = None
     for t in range(bars):
-        ledger.mark(returns[start + t])
-        if target is not None:
+        now = start + t
+        # nothing is held and nothing earned before the first question
+        ledger.mark(returns[now], float(interest[now]) if interest is not None and t > 0 else 0.0)
+        if target is not None and ledger.tradable:
             traded[t] = ledger.rebalance(target).turnover
             target = None
         if t % every == 0:
-            target = rule(seen[: start + t + 1])
+            target = _among(rule, seen[: now + 1], eligible(known[: now + 1]))
         wealth[t] = ledger.nav
     return Path(wealth, traded)
+
+
+def _among(rule: Rule, history: Array, chosen: NDArray[np.bool_]) -> Array:
+    """A rule's weights where it is asked about some assets only; the others get nothing."""
+    if chosen.all():
+        return rule(history)
+    weights = np.zeros(history.shape[1])
+    if chosen.any():
+        weights[chosen] = rule(np.ascontiguousarray(history[:, chosen]))
+    return weights

@@ -1,13 +1,13 @@
 """What a wealth path was worth, net of costs.
 
-Returns are simple returns of one bar. Cash earns nothing in the paper account, so no risk-free rate is
-taken off.
+Returns are simple returns of one bar. Sharpe ratios are in excess of what cash earned, which is nothing
+unless the backtest is given a yield.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Metrics",
@@ -31,7 +31,8 @@ class Metrics:
     volatility : float
         ``sd(r) sqrt(year)``, sample standard deviation.
     sharpe : float
-        ``mean(r) / sd(r) sqrt(year)``; 0 where nothing moved, or always by the same.
+        ``mean(e) / sd(e) sqrt(year)`` of returns in excess of cash's; 0 where nothing moved, or always by the
+        same.
     max_drawdown : float
         Largest fall from a peak, as a fraction of the peak.
     calmar : float
@@ -75,7 +76,9 @@ def conditional_value_at_risk(returns: Array, tail: float = 0.05) -> float:
     return -float(worst[:whole].sum() + (size - whole) * worst[whole]) / size
 
 
-def metrics(wealth: Array, traded: Array, periods_per_year: float = 252.0) -> Metrics:
+def metrics(
+    wealth: Array, traded: Array, periods_per_year: float = 252.0, *, interest: ArrayLike = 0.0
+) -> Metrics:
     """Metrics of a wealth path.
 
     Parameters
@@ -85,6 +88,8 @@ def metrics(wealth: Array, traded: Array, periods_per_year: float = 252.0) -> Me
     traded : ndarray
         Turnover of each fill within the path, in units of NAV.
     periods_per_year : float
+    interest : array_like, shape (T,)
+        Return of cash over each bar.
 
     Raises
     ------
@@ -97,11 +102,12 @@ def metrics(wealth: Array, traded: Array, periods_per_year: float = 252.0) -> Me
     years = len(returns) / periods_per_year
     growth = float(wealth[-1] / wealth[0]) ** (1.0 / years) - 1.0
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    excess = returns - interest
     worst = float(drawdown(wealth).max())
     return Metrics(
         annual_return=growth,
         volatility=spread * periods_per_year**0.5,
-        sharpe=float(sharpe_ratio(returns)) * periods_per_year**0.5 if len(returns) > 1 else 0.0,
+        sharpe=float(sharpe_ratio(excess)) * periods_per_year**0.5 if len(returns) > 1 else 0.0,
         max_drawdown=worst,
         calmar=growth / worst if worst > 0 else float("inf"),
         turnover=float(traded.sum()) / years,

@@ -143,8 +143,9 @@ def verdict(summary: Summary) -> str:
 
 def differences(summary: Summary, year: float) -> list[tuple[str, Interval]]:
     """Sharpe ratio of the allocator minus each baseline's."""
-    own = _steps(summary.allocator.path.wealth)
-    return [(b.name, sharpe_difference(own, _steps(b.path.wealth), year)) for b in summary.baselines]
+    own = _steps(summary.allocator.path.wealth) - summary.interest
+    others = [(b.name, _steps(b.path.wealth) - summary.interest) for b in summary.baselines]
+    return [(name, sharpe_difference(own, other, year)) for name, other in others]
 
 
 def by_trigger(portfolio: PortfolioRun) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.backtest.account import COST_BPS, PaperAccount
+from stream_allocator.backtest.account import COST_BPS, DELISTING, Delisting, PaperAccount
 from stream_allocator.events import Allocation, Evidence, PositionEvent, RegimeLabel, RegimeUpdate
 from stream_allocator.policy import Policy
 from stream_allocator.topology import Universe
@@ -121,6 +121,10 @@ class PortfolioRun:
         Sum of all costs, each in units of the NAV at its time.
     stale : int
         Executable decisions that no bar came in time to fill.
+    delisted : int
+        Holdings whose prices ended and that were paid out.
+    unfilled : int
+        Trades that were not made because the asset had no close at the bar.
     decisions : tuple of Allocation
     breaches : tuple of Breach
         One for each decision.
@@ -135,6 +139,8 @@ class PortfolioRun:
     traded: Array
     cost: float
     stale: int
+    delisted: int
+    unfilled: int
     decisions: tuple[Allocation, ...]
     breaches: tuple[Breach, ...]
     last: Records | None
@@ -166,6 +172,10 @@ class Run:
     portfolios : tuple of PortfolioRun
     cost_bps : float
         That the paper execution paid.
+    interest : ndarray, shape (T,)
+        Return of cash over each bar.
+    delisting : Delisting or None
+        What became of holdings whose prices ended.
     chain : str
         Head of the audit chain: it names every decision of the run and their order.
     """
@@ -176,6 +186,8 @@ class Run:
     regimes: Regimes
     portfolios: tuple[PortfolioRun, ...]
     cost_bps: float
+    interest: Array
+    delisting: Delisting | None
     chain: str
 
     def portfolio(self, name: str) -> PortfolioRun:
@@ -197,8 +209,8 @@ class _Track:
         self.last: Records | None = None
         self.largest: Records | None = None
 
-    def close(self, time: int, returns: Array) -> PositionEvent | None:
-        fill, event = self.account.close(time, returns)
+    def close(self, time: int, returns: Array, interest: float) -> PositionEvent | None:
+        fill, event = self.account.close(time, returns, interest)
         self.nav.append(self.account.ledger.nav)
         self.held.append(self.account.ledger.weights)
         self.traded.append(0.0 if fill is None else fill.turnover)
@@ -223,6 +235,8 @@ class _Track:
             traded=np.array(self.traded),
             cost=self.account.cost,
             stale=self.account.stale,
+            delisted=self.account.ledger.delisted,
+            unfilled=self.account.unfilled,
             decisions=tuple(self.decisions),
             breaches=tuple(self.breaches),
             last=self.last,
@@ -240,6 +254,10 @@ class Recorder:
     nav : float
         Opening NAV of each account.
     cost_bps : float
+    interest : ndarray, shape (T,), optional
+        Return of cash over each bar; nothing when not given.
+    delisting : Delisting, optional
+        None keeps what has no price at its last value for ever.
     """
 
     def __init__(
@@ -249,12 +267,17 @@ class Recorder:
         *,
         nav: float = 1e6,
         cost_bps: float = COST_BPS,
+        interest: Array | None = None,
+        delisting: Delisting | None = DELISTING,
     ) -> None:
         self._universe = universe
         self._cost_bps = cost_bps
+        self._interest = interest
+        self._delisting = delisting
         self._tracks = {
             p.name: _Track(
-                PaperAccount(universe.name, p.name, universe.assets, nav, cost_bps), policies[p.name]
+                PaperAccount(universe.name, p.name, universe.assets, nav, cost_bps, delisting=delisting),
+                policies[p.name],
             )
             for p in universe.portfolios
         }
@@ -264,7 +287,7 @@ class Recorder:
     @property
     def expecting(self) -> bool:
         """Whether the next bar may have positions to publish, which must come before the one after it."""
-        return any(track.account.expecting for track in self._tracks.values())
+        return self._interest is not None or any(t.account.expecting for t in self._tracks.values())
 
     def bar(
         self, returns: Sequence[float], update: RegimeUpdate, decided: Sequence[Records]
@@ -280,9 +303,10 @@ class Recorder:
             To be published before the next bar's returns, in this order.
         """
         row = np.array(returns, dtype=np.float64)
+        interest = 0.0 if self._interest is None else float(self._interest[len(self._returns)])
         self._returns.append(row)
         self._updates.append(update)
-        events = [track.close(update.event_time, row) for track in self._tracks.values()]
+        events = [track.close(update.event_time, row, interest) for track in self._tracks.values()]
         for allocation, evidence in decided:
             self._tracks[allocation.portfolio].decide(allocation, evidence)
         return [event for event in events if event is not None]
@@ -306,5 +330,7 @@ class Recorder:
             ),
             portfolios=tuple(track.run(name, n) for name, track in self._tracks.items()),
             cost_bps=self._cost_bps,
+            interest=np.zeros(len(updates)) if self._interest is None else self._interest[: len(updates)],
+            delisting=self._delisting,
             chain=chain,
         )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_allocator.backtest.baselines import RULES, Path, run_rule
+from stream_allocator.backtest.coverage import Coverage, coverage
 from stream_allocator.backtest.metrics import Metrics, metrics
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.errors import DataError
@@ -69,6 +70,13 @@ class Summary:
         Largest certified distance from the optimum among the robust decisions, a year.
     budget : float
         Turnover that the token bucket allows a year.
+    interest : ndarray
+        Return of cash over each bar after the start: what Sharpe ratios are in excess of.
+    coverage : Coverage
+        What the history lacks.
+    delisted, unfilled : int
+        Holdings that were paid out because their prices ended, and trades that were not made for want of a
+        close.
     """
 
     start: int
@@ -87,6 +95,10 @@ class Summary:
     worst_volatility: float
     worst_gap: float
     budget: float
+    interest: Array
+    coverage: Coverage
+    delisted: int
+    unfilled: int
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -113,6 +125,9 @@ class Summary:
             "unreached": self.unreached,
             "worst_volatility_excess": self.worst_volatility,
             "worst_gap": self.worst_gap,
+            "coverage": asdict(self.coverage),
+            "delisted": self.delisted,
+            "unfilled": self.unfilled,
         }
 
 
@@ -135,16 +150,25 @@ def summarise(run: Run, portfolio: PortfolioRun) -> Summary:
     own = Path(portfolio.nav[start:] / portfolio.nav[start], portfolio.traded[start:])
     every = portfolio.policy.schedule.every
     paths = {
-        name: run_rule(rule, run.returns, start=start, every=every, cost_bps=run.cost_bps)
+        name: run_rule(
+            rule,
+            run.returns,
+            start=start,
+            every=every,
+            cost_bps=run.cost_bps,
+            interest=run.interest,
+            delisting=run.delisting,
+        )
         for name, rule in RULES.items()
     }
     labels = list(run.regimes.label)
+    interest = run.interest[start + 1 :]
     broken = [b for b in portfolio.breaches if b.worst > ROUNDING]
     return Summary(
         start=start,
         times=run.times[start:],
-        allocator=_row(portfolio.name, own, year),
-        baselines=tuple(_row(name, path, year) for name, path in paths.items()),
+        allocator=_row(portfolio.name, own, year, interest),
+        baselines=tuple(_row(name, path, year, interest) for name, path in paths.items()),
         decisions=len(portfolio.decisions),
         executed=int(np.count_nonzero(portfolio.traded)),
         triggers=_count([d.trigger for d in portfolio.decisions]),
@@ -157,11 +181,15 @@ def summarise(run: Run, portfolio: PortfolioRun) -> Summary:
         worst_volatility=max((b.volatility for b in broken), default=0.0),
         worst_gap=max((d.certificate.gap for d in portfolio.decisions if d.rung == "robust"), default=0.0),
         budget=portfolio.policy.turnover.refill_per_year,
+        interest=interest,
+        coverage=coverage(run.returns),
+        delisted=portfolio.delisted,
+        unfilled=portfolio.unfilled,
     )
 
 
-def _row(name: str, path: Path, year: float) -> Row:
-    return Row(name, path, metrics(path.wealth, path.traded, year))
+def _row(name: str, path: Path, year: float, interest: Array) -> Row:
+    return Row(name, path, metrics(path.wealth, path.traded, year, interest=interest))
 
 
 def _count(names: list[str]) -> dict[str, int]:

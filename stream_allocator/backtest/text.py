@@ -32,5 +32,18 @@ def table(summary: Summary) -> Table:
         f"{summary.decisions} decisions ({rungs}), {summary.switches} regime switches, worst violation: "
         f"{summary.worst_trade:.0e} of a trade limit, {summary.worst_holdings:.0e} of a holding limit"
     )
+    if not summary.coverage.whole:
+        result.caption += f"\n{lacking(summary)}"
     result.caption_justify = "left"
     return result
+
+
+def lacking(summary: Summary) -> str:
+    """One sentence about what the history lacks and what that did."""
+    c = summary.coverage
+    return (
+        f"Of {c.assets} assets {c.late} start late, {c.ended} end early and {c.never} have no prices; "
+        f"{c.missing} returns missing in between, the longest gap {c.longest_gap} bars, {c.empty_bars} bars "
+        f"without any; {summary.delisted} holdings paid out as delisted, {summary.unfilled} trades not made "
+        "for want of a close"
+    )

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from stream_allocator.backtest.account import COST_BPS
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_allocator.backtest.account import COST_BPS, DELISTING, Delisting
 from stream_allocator.backtest.prices import Prices, return_events
 from stream_allocator.backtest.run import Progress, Recorder, Run
 from stream_allocator.engine import Engine
@@ -21,6 +24,8 @@ def walk_forward(
     *,
     nav: float = 1e6,
     cost_bps: float = COST_BPS,
+    interest: NDArray[np.float64] | None = None,
+    delisting: Delisting | None = DELISTING,
     source: str = "prices",
     progress: Progress | None = None,
 ) -> Run:
@@ -41,6 +46,10 @@ def walk_forward(
         Opening NAV of each paper account.
     cost_bps : float
         What a fill costs, basis points of the traded value.
+    interest : ndarray, shape (T,), optional
+        Return of cash over each bar (:mod:`stream_allocator.backtest.cash`); nothing when not given.
+    delisting : Delisting, optional
+        What becomes of a holding whose prices end; None keeps it at its last value for ever.
     source : str
         Of the return events.
     progress : callable, optional
@@ -51,7 +60,9 @@ def walk_forward(
         When the prices lack an asset, or the engine refuses a bar.
     """
     engine = Engine(universe, policies)
-    recorder = Recorder(universe, policies, nav=nav, cost_bps=cost_bps)
+    recorder = Recorder(
+        universe, policies, nav=nav, cost_bps=cost_bps, interest=interest, delisting=delisting
+    )
     positions = 0
     for offset, event in enumerate(return_events(prices, universe, source)):
         decided: list[tuple[Allocation, Evidence]] = []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stream_allocator.backtest.account import Ledger, PaperAccount
+from stream_allocator.backtest.account import Delisting, Ledger, PaperAccount
 from stream_allocator.codec import decode, encode
 from stream_allocator.events import PositionEvent
 
@@ -101,7 +101,129 @@ def test_money_is_conserved_and_only_costs_leave(first, second, returns, bps):
     traded = np.abs(ledger.values - held).sum()
     assert fill.turnover == pytest.approx(traded / before)
     assert before - ledger.nav == pytest.approx(bps * 1e-4 * traded, abs=1e-9)
-    np.testing.assert_allclose(ledger.weights, second, atol=1e-12)  # of what is left after costs
+    priced = np.isfinite(returns)
+    np.testing.assert_array_equal(ledger.values[~priced], held[~priced])
+    assert ledger.cash >= -1e-9
+    if priced.all():
+        np.testing.assert_allclose(ledger.weights, second, atol=1e-12)  # of what is left after costs
+        assert fill.unfilled == 0
+
+
+def naive_part_fill(values, cash, weights, priced, rate):
+    """What an order without all closes comes to, by bisection on the NAV that is left."""
+    nav = cash + values.sum()
+
+    def reached(left):
+        goal = np.where(priced, weights * left, values)
+        lacking = goal.sum() - left
+        bought = np.maximum(goal - values, 0.0)
+        if lacking > 0 and bought.sum() > 0:
+            goal = goal - bought * min(1.0, lacking / bought.sum())
+        return goal
+
+    low, high = 0.0, nav
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        paid = rate * np.abs(reached(middle) - values).sum()
+        low, high = (middle, high) if middle < nav - paid else (low, middle)
+    return reached(low)
+
+
+@given(WEIGHTS, WEIGHTS, RETURNS, st.floats(0.0, 100.0))
+def test_an_order_without_all_closes_agrees_with_a_naive_search(first, second, returns, bps):
+    ledger = Ledger(4, 1000.0, bps)
+    ledger.rebalance(first)
+    ledger.mark(returns)
+    expected = naive_part_fill(ledger.values, ledger.cash, second, np.isfinite(returns), bps * 1e-4)
+    ledger.rebalance(second)
+    np.testing.assert_allclose(ledger.values, expected, atol=1e-7)
+
+
+def test_what_has_no_close_is_not_traded_and_its_sale_pays_for_nothing():
+    ledger = Ledger(3, 100.0, 0.0)
+    ledger.rebalance(np.array([0.6, 0.4, 0.0]))
+    ledger.mark(np.array([math.nan, 0.0, 0.0]))
+    fill = ledger.rebalance(np.array([0.0, 0.5, 0.5]))  # the 60 that should pay for it cannot be sold
+    np.testing.assert_allclose(ledger.values, [60.0, 40.0, 0.0], atol=1e-9)
+    assert fill.unfilled == 1
+    ledger.mark(np.array([math.nan, 0.0, 0.0]))
+    ledger.rebalance(np.array([0.0, 0.2, 0.5]))  # now a sale of 20 pays for 20 of the 50
+    np.testing.assert_allclose(ledger.values, [60.0, 20.0, 20.0], atol=1e-9)
+    assert ledger.cash == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_leveraged_order_may_still_borrow_what_its_weights_ask_for():
+    ledger = Ledger(2, 100.0, 0.0)
+    ledger.rebalance(np.array([0.5, 0.5]))
+    ledger.mark(np.array([math.nan, 0.0]))
+    ledger.rebalance(np.array([0.5, 0.8]))
+    np.testing.assert_allclose(ledger.values, [50.0, 80.0])
+    assert ledger.cash == pytest.approx(-30.0)
+
+
+def test_a_decision_waits_over_a_bar_without_any_close():
+    paper = account(cost_bps=0.0)
+    paper.close(DAY, np.zeros(2))
+    paper.receive(decisions.allocation([0.6, 0.4], event_time=DAY))
+    assert paper.close(2 * DAY, np.full(2, math.nan)) == (None, None)
+    fill, _ = paper.close(3 * DAY, np.zeros(2))
+    assert fill.turnover == pytest.approx(1.0)
+
+
+def test_a_holding_whose_prices_end_is_paid_out_at_its_delisting_return():
+    ledger = Ledger(2, 100.0, 0.0, Delisting(after=3, final_return=-0.3))
+    ledger.rebalance(np.array([0.5, 0.3]))
+    paid = [ledger.mark(np.array([math.nan, 0.0])) for _ in range(5)]
+    assert paid == [0, 0, 1, 0, 0]
+    np.testing.assert_allclose(ledger.values, [0.0, 30.0])
+    assert ledger.cash == pytest.approx(20.0 + 0.7 * 50.0)
+    assert ledger.delisted == 1
+
+
+def test_prices_that_come_back_in_time_delist_nothing():
+    ledger = Ledger(1, 100.0, 0.0, Delisting(after=3))
+    ledger.rebalance(np.ones(1))
+    for _ in range(4):
+        ledger.mark(np.array([math.nan]))
+        ledger.mark(np.array([math.nan]))
+        ledger.mark(np.array([0.0]))
+    assert ledger.values[0] == 100.0
+
+
+def test_without_a_rule_a_silent_holding_is_kept():
+    ledger = Ledger(1, 100.0, 0.0)
+    ledger.rebalance(np.ones(1))
+    for _ in range(100):
+        assert ledger.mark(np.array([math.nan])) == 0
+    assert ledger.values[0] == 100.0
+
+
+def test_a_short_is_bought_back_at_the_delisting_return():
+    ledger = Ledger(1, 100.0, 0.0, Delisting(after=1, final_return=-1.0))
+    ledger.rebalance(np.array([-0.5]))
+    ledger.mark(np.array([math.nan]))
+    assert ledger.nav == pytest.approx(150.0)
+
+
+def test_a_pay_out_is_published_and_can_be_foreseen():
+    paper = account(cost_bps=0.0, delisting=Delisting(after=2))
+    paper.close(DAY, np.zeros(2))
+    paper.receive(decisions.allocation([0.5, 0.5], event_time=DAY))
+    paper.close(2 * DAY, np.zeros(2))
+    assert not paper.expecting
+    assert paper.close(3 * DAY, np.array([math.nan, 0.0])) == (None, None)
+    assert paper.expecting
+    fill, snapshot = paper.close(4 * DAY, np.array([math.nan, 0.0]))
+    assert fill is None
+    assert snapshot.market_values == pytest.approx((0.0, 500.0))
+    assert snapshot.cash == pytest.approx(500.0)
+    assert not paper.expecting
+
+
+@pytest.mark.parametrize("wrong", [{"after": 0}, {"final_return": -1.1}, {"final_return": math.inf}])
+def test_a_delisting_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError):
+        Delisting(**wrong)
 
 
 def test_costs_never_make_a_fully_invested_account_borrow():

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from stream_allocator.backtest.account import Ledger
+from stream_allocator.backtest.account import Delisting, Ledger
 from stream_allocator.backtest.baselines import (
     RULES,
+    SILENT,
+    WINDOW,
+    eligible,
     equal_weight,
     inverse_volatility,
     minimum_variance,
@@ -99,6 +102,49 @@ def test_a_path_agrees_with_a_naive_loop():
             ledger.rebalance(inverse_volatility(x[:t]))
         wealth.append(ledger.nav)
     np.testing.assert_allclose(path.wealth, wealth, rtol=1e-13)
+
+
+def test_a_rule_is_asked_about_what_has_been_listed_and_still_reports():
+    seen = np.ones((WINDOW + 50, 5), dtype=bool)
+    seen[:51, 1] = False  # listed for less than the window
+    seen[:50, 2] = False  # just long enough
+    seen[-SILENT:, 3] = False
+    seen[-SILENT:-1, 4] = False
+    assert eligible(seen).tolist() == [True, False, True, False, True]
+    early = np.ones((60, 2), dtype=bool)
+    early[:SILENT, 1] = False
+    assert eligible(early).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_rule_buys_the_quiet_before_a_listing_or_after_the_end(name):
+    x = returns(700)
+    x[:400, 0] = math.nan
+    x[300:, 1] = math.nan
+    asked = []
+    run_rule(lambda h: (asked.append((h.shape[1], RULES[name](h))), asked[-1][1])[1], x, start=100, every=10)
+    widths = [width for width, _ in asked]
+    assert widths[:20] == [3] * 20  # the first asset not yet, the second still
+    assert widths[21:55] == [2] * 34
+    assert widths[-4:] == [3] * 4
+    for _, weights in asked:
+        assert weights.sum() == pytest.approx(1.0)
+
+
+def test_a_rule_that_may_hold_nothing_stays_in_cash():
+    x = returns(40)
+    x[20:] = math.nan
+    path = run_rule(equal_weight, x, start=0, every=5)
+    assert path.wealth[-1] == path.wealth[20]
+
+
+def test_a_path_waits_over_a_bar_without_closes_and_pays_out_what_ended():
+    x = np.zeros((40, 2))
+    x[1] = math.nan
+    x[5:, 0] = math.nan
+    path = run_rule(equal_weight, x, start=0, every=100, cost_bps=0.0, delisting=Delisting(21, -0.5))
+    np.testing.assert_array_equal(path.traded[:4], [0, 0, 1, 0])
+    np.testing.assert_allclose(path.wealth, np.where(np.arange(40) < 5 + 20, 1.0, 0.75))
 
 
 def test_the_published_anchor_is_met():

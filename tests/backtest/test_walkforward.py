@@ -4,23 +4,14 @@ import decisions
 import numpy as np
 import pytest
 import worlds
+from walks import prices, walk
 
-from stream_allocator.backtest.prices import Prices
+from stream_allocator.backtest.baselines import RULES, run_rule
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.codec import encode
 from stream_allocator.errors import DataError
 
 BARS = 140
-
-
-def prices(returns, assets=worlds.ASSETS):
-    closes = 100.0 * np.vstack((np.ones(len(assets)), np.cumprod(1.0 + returns, axis=0)))
-    times = np.arange(len(closes), dtype=np.int64) * decisions.DAY
-    return Prices("made up", tuple(assets), times, closes)
-
-
-def walk(history, **kwargs):
-    return walk_forward(history, worlds.universe(), {"core": worlds.policy()}, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +25,38 @@ def test_the_same_prices_give_the_same_run(run):
     assert again.portfolios[0].nav.tobytes() == run.portfolios[0].nav.tobytes()
 
 
+def shifted(x, cut):
+    """Another future: other returns, three times as volatile."""
+    return np.vstack((x[:cut], worlds.returns(BARS, seed=9)[cut:] * 3.0))
+
+
+def permuted(x, cut):
+    """The same future in another order: every statistic of the whole file stays what it was."""
+    return np.vstack((x[:cut], np.random.default_rng(5).permutation(x[cut:])))
+
+
+def dealt(x, cut):
+    """The same future dealt to other assets."""
+    return np.vstack((x[:cut], np.roll(x[cut:], 1, axis=1)))
+
+
+def delisted(x, cut):
+    """No future: the first asset's prices end, the second's have a hole."""
+    gone = x.copy()
+    gone[cut:, 0] = np.nan
+    gone[cut : cut + 30, 1] = np.nan
+    return gone
+
+
+FUTURES = [shifted, permuted, dealt, delisted]
+
+
+@pytest.mark.parametrize("future", FUTURES)
 @pytest.mark.parametrize("cut", [25, 70, 120])
-def test_the_future_does_not_move_the_past(run, cut):
-    changed = worlds.returns(BARS, shift=90)
-    changed[cut:] = worlds.returns(BARS, seed=9)[cut:] * 3.0
-    other = walk(prices(changed))
+def test_the_future_does_not_move_the_past(run, cut, future):
+    changed = prices(np.nan_to_num(future(worlds.returns(BARS, shift=90), cut)))
+    changed.closes[1:][np.isnan(future(worlds.returns(BARS, shift=90), cut))] = np.nan
+    other = walk(changed)
 
     def before(r):
         return [encode(d) for d in r.portfolios[0].decisions if d.event_time <= cut * decisions.DAY]
@@ -50,7 +68,18 @@ def test_the_future_does_not_move_the_past(run, cut):
     assert before(other) == before(run)
     assert after(other) != after(run)
     np.testing.assert_array_equal(other.portfolios[0].nav[:cut], run.portfolios[0].nav[:cut])
+    np.testing.assert_array_equal(other.portfolios[0].held[:cut], run.portfolios[0].held[:cut])
     assert other.regimes.label[:cut] == run.regimes.label[:cut]
+
+
+@pytest.mark.parametrize("future", FUTURES)
+@pytest.mark.parametrize("name", RULES)
+def test_no_baseline_sees_the_future_either(name, future):
+    x, cut = worlds.returns(BARS, shift=90), 70
+    first, other = (run_rule(RULES[name], y, start=20, every=5) for y in (x, future(x, cut)))
+    np.testing.assert_array_equal(other.wealth[: cut - 20], first.wealth[: cut - 20])
+    np.testing.assert_array_equal(other.traded[: cut - 20], first.traded[: cut - 20])
+    assert (other.wealth[cut - 20 :] != first.wealth[cut - 20 :]).any()
 
 
 def test_no_decision_breaks_a_limit_and_the_certificates_agree(run):
