@@ -78,7 +78,7 @@ def _yields(path: Path, begins: NDArray[np.int64]) -> Array:
                 where = f"{path}, line {rows.line_num}"
                 if len(row) != 2:
                     raise DataError(f"{where}: {len(row)} cells, but the header has 2")
-                time = time_of(f"{where}, column {header[0]}", row[0])
+                time = time_of(where, header[0], row[0])
                 if known and time <= known[-1]:
                     raise DataError(f"{where}, column {header[0]}: {row[0]} is not after the line before")
                 known.append(time)

@@ -14,7 +14,7 @@ NOT_A_CLOSE = "is not a positive close; leave out a missing one"
 NOT_A_VOLUME = "is not a traded value, which is finite and not negative; leave out a missing one"
 
 
-def time_of(where: str, cell: str) -> int:
+def time_of(where: str, column: str, cell: str) -> int:
     """A date in ISO 8601 as microseconds since the epoch; UTC where it does not say.
 
     Raises
@@ -24,13 +24,13 @@ def time_of(where: str, cell: str) -> int:
     try:
         moment = datetime.fromisoformat(cell.strip())
     except ValueError:
-        raise DataError(f"{where}: {cell!r} is not a date; write 2020-01-31") from None
+        raise DataError(f"{where}, column {column}: {cell!r} is not a date; write 2020-01-31") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def close_of(where: str, cell: str) -> float:
+def close_of(where: str, column: str, cell: str) -> float:
     """A close, positive; NaN for an empty cell.
 
     Raises
@@ -41,11 +41,11 @@ def close_of(where: str, cell: str) -> float:
     if value is None:
         return math.nan
     if not 0.0 < value < math.inf:
-        raise DataError(f"{where}: {cell!r} {NOT_A_CLOSE}")
+        raise DataError(f"{where}, column {column}: {cell!r} {NOT_A_CLOSE}")
     return value
 
 
-def volume_of(where: str, cell: str) -> float:
+def volume_of(where: str, column: str, cell: str) -> float:
     """A traded value, not negative; NaN for an empty cell.
 
     Raises
@@ -56,7 +56,7 @@ def volume_of(where: str, cell: str) -> float:
     if value is None:
         return math.nan
     if not 0.0 <= value < math.inf:
-        raise DataError(f"{where}: {cell!r} {NOT_A_VOLUME}")
+        raise DataError(f"{where}, column {column}: {cell!r} {NOT_A_VOLUME}")
     return value
 
 

@@ -1,23 +1,20 @@
 """Price files to return events.
 
-A price file is a wide CSV, plain or gzipped: a header with the date's name and the assets, then one line
-a bar with the date in ISO 8601 and one close an asset. An empty cell says that there is no close.
+A price file is CSV, plain or gzipped, or Parquet. Wide, it has the date in ISO 8601 and then one column of
+closes an asset, in the order of the dates; long, one line for each date and asset, in any order, with columns
+named date, asset, price and, where it is known, dollar_volume. An empty cell says that there is no close.
 """
 
-import csv
-import gzip
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.backtest.price_csv import read_csv
 from stream_allocator.errors import DataError
 from stream_allocator.events import ReturnEvent
 from stream_allocator.topology import Universe
@@ -26,8 +23,8 @@ __all__ = ["Prices", "bundled", "load_prices", "return_events"]
 
 Array = NDArray[np.float64]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
+"""What files begin with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +40,15 @@ class Prices:
         Event times, microseconds since the epoch (UTC), strictly increasing.
     closes : ndarray, shape (T, n)
         Positive; NaN where missing.
+    dollar_volumes : ndarray, shape (T, n), or None
+        Traded value of each bar; NaN where missing. None where nothing is known of it.
     """
 
     source: str
     assets: tuple[str, ...]
     times: NDArray[np.int64]
     closes: Array
+    dollar_volumes: Array | None = None
 
     @property
     def bars(self) -> int:
@@ -57,10 +57,12 @@ class Prices:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of assets, times and closes."""
+        """SHA-256 of assets, times, closes and, where there are any, traded values."""
         content = hashlib.sha256("\n".join(self.assets).encode())
         content.update(self.times.astype("<i8").tobytes())
         content.update(self.closes.astype("<f8").tobytes())
+        if self.dollar_volumes is not None:
+            content.update(self.dollar_volumes.astype("<f8").tobytes())
         return content.hexdigest()
 
     def returns(self) -> Array:
@@ -78,7 +80,15 @@ class Prices:
         """The last so many bars; all of them for None or more than there are."""
         if bars is None or bars >= self.bars:
             return self
-        return Prices(self.source, self.assets, self.times[-bars - 1 :], self.closes[-bars - 1 :])
+        return self._rows(slice(-bars - 1, None))
+
+    def until(self, bar: int) -> "Prices":
+        """Everything up to the close of a bar; bar 0 is the first that has returns."""
+        return self._rows(slice(bar + 2))
+
+    def _rows(self, rows: slice) -> "Prices":
+        volumes = None if self.dollar_volumes is None else self.dollar_volumes[rows]
+        return replace(self, times=self.times[rows], closes=self.closes[rows], dollar_volumes=volumes)
 
     def select(self, assets: tuple[str, ...]) -> "Prices":
         """The named assets in the named order.
@@ -94,33 +104,47 @@ class Prices:
                 f"{self.source}: no column for {', '.join(lacking)}; it has {', '.join(self.assets)}"
             )
         columns = [self.assets.index(a) for a in assets]
-        return Prices(self.source, assets, self.times, self.closes[:, columns])
+        volumes = None if self.dollar_volumes is None else self.dollar_volumes[:, columns]
+        return replace(self, assets=assets, closes=self.closes[:, columns], dollar_volumes=volumes)
 
 
 def load_prices(path: str | Path) -> Prices:
-    """Read a price file (``.csv`` or ``.csv.gz``).
+    """Read a price file: CSV, gzipped or not, or Parquet, wide or long.
+
+    What it begins with tells which it is; a name that says otherwise (``.gz``, ``.parquet``, ``.pq``) is a
+    mistake. Column names tell wide from long: long has one for an asset and one for a price.
 
     Raises
     ------
     DataError
-        Naming file, line and column: no such file, a date that does not parse or does not increase, a
-        close that is not a positive number, a line of another length, fewer than two lines.
+        Naming file, line or row, and column: no such file, a date that does not parse or, in the wide form,
+        does not increase, a close that is not a positive number, a line of another length, two prices for one
+        asset and date, fewer than two dates.
+    ConfigurationError
+        For Parquet without the library that reads it.
     """
     path = Path(path)
     try:
-        with closing(_open(path)) as lines:
-            return _parse(str(path), csv.reader(lines))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with path.open("rb") as content:
+            begins = content.read(4)
+    except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: not CSV: {error}") from error
+    if begins == PARQUET:
+        from stream_allocator.backtest.price_parquet import read_parquet  # only now: its library is large
+
+        table = read_parquet(path)
+    elif path.suffix in (".parquet", ".pq"):
+        raise DataError(f"{path}: named like Parquet, but begins with {begins!r} and not with {PARQUET!r}")
+    else:
+        table = read_csv(path, packed=begins[:2] == GZIP or path.suffix == ".gz")
+    return Prices(str(path), table.assets, table.times, table.closes, table.dollar_volumes)
 
 
 def bundled() -> Prices:
     """The shipped history: daily closes of 20 large US companies, 1990 to 2022."""
     with as_file(files("stream_allocator") / "data" / "us_large_caps.csv.gz") as path:
         prices = load_prices(path)
-    return Prices("us_large_caps.csv.gz", prices.assets, prices.times, prices.closes)
+    return replace(prices, source="us_large_caps.csv.gz")
 
 
 def return_events(
@@ -134,63 +158,14 @@ def return_events(
         When the prices lack an asset of the universe.
     """
     chosen = prices.select(universe.assets)
-    for sequence, (time, row) in enumerate(zip(chosen.times[1:], chosen.returns(), strict=True), start=first):
+    volumes = chosen.dollar_volumes
+    for bar, (time, row) in enumerate(zip(chosen.times[1:], chosen.returns(), strict=True)):
         yield ReturnEvent(
             universe=universe.name,
             source=source,
-            sequence=sequence,
+            sequence=first + bar,
             event_time=int(time),
             assets=universe.assets,
             returns=tuple(row.tolist()),
+            dollar_volumes=None if volumes is None else tuple(volumes[bar + 1].tolist()),
         )
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8", newline=""))
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _parse(name: str, rows: Iterator[list[str]]) -> Prices:
-    header = next(rows, [])
-    assets = tuple(cell.strip() for cell in header[1:])
-    if not assets or not all(assets) or len(set(assets)) != len(assets):
-        raise DataError(f"{name}, line 1: the header must name the date and then each asset once")
-    times: list[int] = []
-    closes: list[list[float]] = []
-    for line, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        where = f"{name}, line {line}"
-        if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, but the header has {len(header)}")
-        time = _time(f"{where}, column {header[0]}", row[0])
-        if times and time <= times[-1]:
-            raise DataError(f"{where}, column {header[0]}: {row[0]} is not after the line before")
-        times.append(time)
-        closes.append([_close(where, asset, cell) for asset, cell in zip(assets, row[1:], strict=True)])
-    if len(times) < 2:
-        raise DataError(f"{name}: {len(times)} line(s) of closes; a return needs two")
-    return Prices(name, assets, np.array(times, dtype=np.int64), np.array(closes, dtype=np.float64))
-
-
-def _time(where: str, cell: str) -> int:
-    try:
-        moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
-        raise DataError(f"{where}: {cell!r} is not a date; write 2020-01-31") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _close(where: str, asset: str, cell: str) -> float:
-    if not cell.strip():
-        return float("nan")
-    try:
-        close = float(cell)
-    except ValueError:
-        close = float("nan")
-    if not 0.0 < close < float("inf"):
-        raise DataError(f"{where}, column {asset}: {cell!r} is not a positive close; leave out a missing one")
-    return close

@@ -77,7 +77,7 @@ def run_regimes(
     prices = load_prices(prices_file) if prices_file else bundled()
     start, stop = _range(prices, first, last)
     universe, policy = _subject(prices, prices_file is None, policy_file, topology_file)
-    until = Prices(prices.source, prices.assets, prices.times[: stop + 1], prices.closes[: stop + 1])
+    until = prices.until(stop - 1)
     console = Console(quiet=quiet)
     with Progress(console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("bars", total=until.bars)
