@@ -121,19 +121,60 @@ def demo(
 @app.command()
 def backtest(
     prices: Annotated[
-        Path, typer.Argument(help="wide CSV (.csv or .csv.gz): date, then one column an asset")
+        Path,
+        typer.Argument(
+            help="CSV, .csv.gz or Parquet: date and one column an asset, or date, asset, price a line"
+        ),
     ],
-    policy: Annotated[Path, typer.Option("--policy", "-p", help="policy file (YAML)")],
+    policy: Annotated[
+        list[Path],
+        typer.Option(
+            "--policy",
+            "-p",
+            help="policy file (YAML); given often, they run side by side and are compared",
+        ),
+    ],
     topology: Annotated[
         Path | None, typer.Option("--topology", "-t", help="takes groups from its universe with these assets")
     ] = None,
-    report: Annotated[Path, typer.Option(help="where the report goes")] = Path("out/backtest/report.html"),
+    report: Annotated[
+        Path, typer.Option(help="where the report goes; report-NAME.html for each of several policies")
+    ] = Path("out/backtest/report.html"),
+    cash_yield: Annotated[
+        str, typer.Option(help="what cash earns a year, 0.02 is 2%; or a CSV file: date, yield")
+    ] = "0",
+    delisted_after: Annotated[
+        int, typer.Option(min=1, help="bars without a price after which a holding is paid out")
+    ] = 21,
+    delisting_return: Annotated[
+        float, typer.Option(min=-1.0, help="of a holding that is paid out, from its last price")
+    ] = 0.0,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="policies that run at once; one for each core when not given")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Drive the engine over a price file and write the report of the demo."""
+    from stream_allocator.backtest.account import Delisting
     from stream_allocator.backtest.command import run_backtest
+    from stream_allocator.backtest.several import run_backtests
 
-    summary = run_backtest(prices, policy, topology, report, quiet=as_json)
+    delisting = Delisting(delisted_after, delisting_return)
+    if len(policy) == 1:
+        summary = run_backtest(
+            prices, policy[0], topology, report, cash_yield=cash_yield, delisting=delisting, quiet=as_json
+        )
+    else:
+        summary = run_backtests(
+            prices,
+            policy,
+            topology,
+            report,
+            processes=processes,
+            cash_yield=cash_yield,
+            delisting=delisting,
+            quiet=as_json,
+        )
     if as_json:
         print(json.dumps(summary, sort_keys=True))
 

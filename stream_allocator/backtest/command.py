@@ -1,25 +1,147 @@
 """``stream-allocator backtest``: a price file, a policy, a report."""
 
+import shlex
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from stream_allocator.backtest.account import DELISTING, Delisting
+from stream_allocator.backtest.cash import read_interest
 from stream_allocator.backtest.prices import Prices, load_prices
 from stream_allocator.backtest.report import Origin, verdict, write_report
-from stream_allocator.backtest.summary import summarise
+from stream_allocator.backtest.summary import Summary, summarise
 from stream_allocator.backtest.text import table
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.errors import ConfigurationError
 from stream_allocator.events import Allocation, RegimeUpdate
-from stream_allocator.policy import load_policy
+from stream_allocator.policy import Policy, load_policy
 from stream_allocator.topology import Portfolio, Universe, check_policies, load_topology
 
-__all__ = ["run_backtest", "universe_for"]
+__all__ = ["Backtest", "Outcome", "run_backtest", "universe_for"]
 
 PORTFOLIO = "core"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a backtest came to.
+
+    Attributes
+    ----------
+    policy : Policy
+    summary : Summary
+    told : dict
+        The summary, JSON-able.
+    report : Path
+    """
+
+    policy: Policy
+    summary: Summary
+    told: dict[str, Any]
+    report: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backtest:
+    """Everything that one backtest depends on; another process can run it.
+
+    Attributes
+    ----------
+    prices : Prices
+    universe : Universe
+    policy : Policy
+    report : Path
+    cash_yield : str
+        As :func:`stream_allocator.backtest.cash.read_interest` takes it.
+    delisting : Delisting
+    origin : Origin
+    """
+
+    prices: Prices
+    universe: Universe
+    policy: Policy
+    report: Path
+    cash_yield: str
+    delisting: Delisting
+    origin: Origin
+
+    @classmethod
+    def of(
+        cls,
+        prices: Prices,
+        prices_file: Path,
+        policy_file: Path,
+        topology_file: Path | None,
+        report: Path,
+        cash_yield: str = "0",
+        delisting: Delisting = DELISTING,
+    ) -> "Backtest":
+        """The backtest of a policy file over prices that were read from a file.
+
+        Raises
+        ------
+        ConfigurationError
+        """
+        policy = load_policy(policy_file)
+        universe = universe_for(prices, topology_file)
+        check_policies(universe, {PORTFOLIO: policy}, str(policy_file))
+        command = ["stream-allocator", "backtest", str(prices_file), "--policy", str(policy_file)]
+        command += [] if topology_file is None else ["--topology", str(topology_file)]
+        command += [] if cash_yield == "0" else ["--cash-yield", cash_yield]
+        if delisting.after != DELISTING.after:
+            command += ["--delisted-after", str(delisting.after)]
+        if delisting.final_return != DELISTING.final_return:
+            command += ["--delisting-return", str(delisting.final_return)]
+        origin = Origin(
+            title=f"Backtest: policy {policy.name} on {prices_file.name}",
+            data=prices_file.name,
+            data_digest=prices.digest,
+            way="Every bar went through the engine that the worker runs, with a paper execution in the loop.",
+            command=shlex.join(command),
+        )
+        return cls(prices, universe, policy, report, cash_yield, delisting, origin)
+
+    def run(self, tick: Callable[[], None]) -> Outcome:
+        """Walk forward and write the report.
+
+        Parameters
+        ----------
+        tick : callable
+            Called after each bar.
+
+        Raises
+        ------
+        DataError, ConfigurationError
+        """
+
+        def heard(_update: RegimeUpdate, _decided: list[Allocation]) -> None:
+            tick()
+
+        year = self.policy.moments.periods_per_year
+        run = walk_forward(
+            self.prices,
+            self.universe,
+            {PORTFOLIO: self.policy},
+            interest=read_interest(self.cash_yield, self.prices.times, year),
+            delisting=self.delisting,
+            progress=heard,
+        )
+        portfolio = run.portfolios[0]
+        summary = summarise(run, portfolio)
+        write_report(self.report, run, portfolio, summary, self.origin)
+        told = summary.as_json() | {
+            "bars": len(run.times),
+            "audit_chain": run.chain,
+            "data_digest": self.origin.data_digest,
+            "policy_digest": self.policy.digest,
+            "report": str(self.report),
+        }
+        return Outcome(self.policy, summary, told, self.report)
 
 
 def run_backtest(
@@ -28,6 +150,8 @@ def run_backtest(
     topology_file: Path | None,
     report: Path,
     *,
+    cash_yield: str = "0",
+    delisting: Delisting = DELISTING,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Drive the engine over a price file and write the report.
@@ -39,6 +163,9 @@ def run_backtest(
         Its universe of these assets gives name and groups; without it, one universe of every column
         and no groups.
     report : Path
+    cash_yield : str
+        A year's yield of cash, or a file of them; see :func:`stream_allocator.backtest.cash.read_interest`.
+    delisting : Delisting
     quiet : bool
         Nothing on the terminal.
 
@@ -52,40 +179,18 @@ def run_backtest(
     DataError, ConfigurationError
     """
     console = Console(quiet=quiet)
-    prices, policy = load_prices(prices_file), load_policy(policy_file)
-    universe = universe_for(prices, topology_file)
-    check_policies(universe, {PORTFOLIO: policy}, str(policy_file))
+    prices = load_prices(prices_file)
+    backtest = Backtest.of(prices, prices_file, policy_file, topology_file, report, cash_yield, delisting)
     begun = time.monotonic()
     with Progress(console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("bars", total=prices.bars)
-
-        def tick(_update: RegimeUpdate, _decided: list[Allocation]) -> None:
-            progress.advance(task)
-
-        run = walk_forward(prices, universe, {PORTFOLIO: policy}, progress=tick)
+        outcome = backtest.run(lambda: progress.advance(task))
     seconds = time.monotonic() - begun
-    portfolio = run.portfolios[0]
-    summary = summarise(run, portfolio)
-    command = f"stream-allocator backtest {prices_file} --policy {policy_file}"
-    origin = Origin(
-        title=f"Backtest: policy {policy.name} on {prices_file.name}",
-        data=prices_file.name,
-        data_digest=prices.digest,
-        way="Every bar went through the engine that the worker runs, with a paper execution in the loop.",
-        command=command if topology_file is None else f"{command} --topology {topology_file}",
-    )
-    write_report(report, run, portfolio, summary, origin)
-    console.print(table(summary))
-    console.print(verdict(summary), highlight=False)
-    console.print(f"{len(run.times):,} bars in {seconds:.1f} s", style="dim", highlight=False)
+    console.print(table(outcome.summary))
+    console.print(verdict(outcome.summary), highlight=False)
+    console.print(f"{prices.bars:,} bars in {seconds:.1f} s", style="dim", highlight=False)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
-    return summary.as_json() | {
-        "bars": len(run.times),
-        "audit_chain": run.chain,
-        "data_digest": prices.digest,
-        "policy_digest": policy.digest,
-        "report": str(report),
-    }
+    return outcome.told
 
 
 def universe_for(prices: Prices, topology_file: Path | None) -> Universe:

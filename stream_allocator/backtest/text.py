@@ -1,21 +1,21 @@
 """The summary for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
-from stream_allocator.backtest.summary import Summary
+from stream_allocator.backtest.summary import Row, Summary
 
-__all__ = ["table"]
+__all__ = ["comparison_table", "lacking", "table"]
 
 
-def table(summary: Summary) -> Table:
-    """The comparison, and below it what the allocator did."""
-    result = Table(
-        title=f"{summary.allocator.name} beside static portfolios, net of costs", title_style="bold"
-    )
+def _compared(title: str, own: Sequence[Row], others: Sequence[Row]) -> Table:
+    """Metrics of portfolios, our own above the others."""
+    result = Table(title=title, title_style="bold")
     result.add_column("portfolio")
     for name in ("return", "volatility", "Sharpe", "worst drawdown", "turnover a year"):
         result.add_column(name, justify="right")
-    for i, row in enumerate(summary.rows):
+    for i, row in enumerate((*own, *others)):
         m = row.metrics
         result.add_row(
             row.name,
@@ -24,9 +24,24 @@ def table(summary: Summary) -> Table:
             f"{m.sharpe:.2f}",
             f"{m.max_drawdown:.1%}",
             f"{m.turnover:.2f}",
-            style="bold" if i == 0 else None,
-            end_section=i == 0,
+            style="bold" if i < len(own) else None,
+            end_section=i == len(own) - 1,
         )
+    return result
+
+
+def comparison_table(policies: Sequence[Row], baselines: Sequence[Row], since: str) -> Table:
+    """Several policies over the same bars."""
+    return _compared(f"Policies beside static portfolios from {since} on, net of costs", policies, baselines)
+
+
+def table(summary: Summary) -> Table:
+    """The comparison, and below it what the allocator did."""
+    result = _compared(
+        f"{summary.allocator.name} beside static portfolios, net of costs",
+        [summary.allocator],
+        summary.baselines,
+    )
     rungs = ", ".join(f"{count} {rung}" for rung, count in summary.rungs.items())
     result.caption = (
         f"{summary.decisions} decisions ({rungs}), {summary.switches} regime switches, worst violation: "

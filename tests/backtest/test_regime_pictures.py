@@ -11,8 +11,8 @@ import pytest
 import worlds
 import yaml
 from rich.console import Console
-from test_walkforward import prices
 from typer.testing import CliRunner
+from walks import prices
 
 from stream_allocator.backtest.prices import Prices
 from stream_allocator.backtest.regime_command import run_regimes

@@ -9,7 +9,7 @@ import pytest
 import worlds
 import yaml
 from rich.console import Console
-from test_walkforward import prices, walk
+from walks import prices, walk
 
 from stream_allocator.backtest.command import run_backtest, universe_for
 from stream_allocator.backtest.prices import load_prices

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import worlds
 from absence import skip_unless_ci
-from test_walkforward import prices, walk
+from walks import prices, walk
 
 from stream_allocator.backtest.report import Origin, render
 from stream_allocator.backtest.summary import summarise
