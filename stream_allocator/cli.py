@@ -159,7 +159,10 @@ def backtest(
     from stream_allocator.backtest.command import run_backtest
     from stream_allocator.backtest.several import run_backtests
 
-    delisting = Delisting(delisted_after, delisting_return)
+    try:
+        delisting = Delisting(delisted_after, delisting_return)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if len(policy) == 1:
         summary = run_backtest(
             prices, policy[0], topology, report, cash_yield=cash_yield, delisting=delisting, quiet=as_json

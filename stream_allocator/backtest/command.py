@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -56,8 +58,8 @@ class Backtest:
     universe : Universe
     policy : Policy
     report : Path
-    cash_yield : str
-        As :func:`stream_allocator.backtest.cash.read_interest` takes it.
+    interest : ndarray, shape (T,), or None
+        Return of cash over each bar; None where it earns nothing.
     delisting : Delisting
     origin : Origin
     """
@@ -66,7 +68,7 @@ class Backtest:
     universe: Universe
     policy: Policy
     report: Path
-    cash_yield: str
+    interest: NDArray[np.float64] | None
     delisting: Delisting
     origin: Origin
 
@@ -85,9 +87,10 @@ class Backtest:
 
         Raises
         ------
-        ConfigurationError
+        ConfigurationError, DataError
         """
         policy = load_policy(policy_file)
+        interest = read_interest(cash_yield, prices.times, policy.moments.periods_per_year)
         universe = universe_for(prices, topology_file)
         check_policies(universe, {PORTFOLIO: policy}, str(policy_file))
         command = ["stream-allocator", "backtest", str(prices_file), "--policy", str(policy_file)]
@@ -104,7 +107,7 @@ class Backtest:
             way="Every bar went through the engine that the worker runs, with a paper execution in the loop.",
             command=shlex.join(command),
         )
-        return cls(prices, universe, policy, report, cash_yield, delisting, origin)
+        return cls(prices, universe, policy, report, interest, delisting, origin)
 
     def run(self, tick: Callable[[], None]) -> Outcome:
         """Walk forward and write the report.
@@ -116,18 +119,17 @@ class Backtest:
 
         Raises
         ------
-        DataError, ConfigurationError
+        DataError
         """
 
         def heard(_update: RegimeUpdate, _decided: list[Allocation]) -> None:
             tick()
 
-        year = self.policy.moments.periods_per_year
         run = walk_forward(
             self.prices,
             self.universe,
             {PORTFOLIO: self.policy},
-            interest=read_interest(self.cash_yield, self.prices.times, year),
+            interest=self.interest,
             delisting=self.delisting,
             progress=heard,
         )

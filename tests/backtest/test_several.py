@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import worlds
 import yaml
+from typer.testing import CliRunner
 
 from stream_allocator.backtest.command import run_backtest
 from stream_allocator.backtest.metrics import metrics
 from stream_allocator.backtest.several import run_backtests
+from stream_allocator.cli import app
 from stream_allocator.errors import ConfigurationError, DataError, StreamAllocatorError
 
 BARS = 80
@@ -100,6 +102,22 @@ def test_two_policies_of_one_name_are_refused_before_anything_runs(folder):
         run_backtests(
             folder / "prices.csv", files(folder, ("calm", "calm")), None, folder / "r.html", quiet=True
         )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--cash-yield", "-2", "--cash-yield -2: must be above -1"),
+        ("--delisting-return", "inf", "final_return must be finite"),
+        ("--delisting-return", "-1.5", "Invalid value for '--delisting-return'"),
+        ("--delisted-after", "0", "Invalid value for '--delisted-after'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(folder, option, value, said):
+    arguments = ["backtest", str(folder / "prices.csv"), "--policy", str(folder / "calm.yaml"), option, value]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+    assert result.exit_code != 0
+    assert said in f"{result.output} {result.exception}"
 
 
 def test_a_backtest_that_fails_names_its_policy(folder, tmp_path):

@@ -26,6 +26,9 @@ KEYS = {
     ),
     "engine": "compiled_50_us bar_50_us decision_50_us asset_ticks_per_s_50 asset_ticks_per_s_500",
     "growth": "n476_mean_s n476_max_s bracket_ok",
+    "walkforward": (
+        "seconds_20_assets_33_years seconds_500_assets_10_years bars_per_second_20 bars_per_second_500"
+    ),
     "tcpd": "default_f1 default_cover own_f1 own_cover zero_f1 zero_cover",
 }
 #: Null where the peer is not installed.
