@@ -140,6 +140,12 @@ def backtest(
     report: Annotated[
         Path, typer.Option(help="where the report goes; report-NAME.html for each of several policies")
     ] = Path("out/backtest/report.html"),
+    nav: Annotated[
+        float, typer.Option(min=1e-6, help="opening NAV, in the currency of dollar volumes")
+    ] = 1e6,
+    cost_bps: Annotated[
+        float, typer.Option(min=0.0, max=1000.0, help="cost of trading, basis points of the traded value")
+    ] = 10.0,
     cash_yield: Annotated[
         str, typer.Option(help="what cash earns a year, 0.02 is 2%; or a CSV file: date, yield")
     ] = "0",
@@ -156,28 +162,17 @@ def backtest(
 ) -> None:
     """Drive the engine over a price file and write the report of the demo."""
     from stream_allocator.backtest.account import Delisting
-    from stream_allocator.backtest.command import run_backtest
+    from stream_allocator.backtest.command import Terms, run_backtest
     from stream_allocator.backtest.several import run_backtests
 
     try:
-        delisting = Delisting(delisted_after, delisting_return)
+        terms = Terms(nav, cost_bps, cash_yield, Delisting(delisted_after, delisting_return))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if len(policy) == 1:
-        summary = run_backtest(
-            prices, policy[0], topology, report, cash_yield=cash_yield, delisting=delisting, quiet=as_json
-        )
+        summary = run_backtest(prices, policy[0], topology, report, terms, quiet=as_json)
     else:
-        summary = run_backtests(
-            prices,
-            policy,
-            topology,
-            report,
-            processes=processes,
-            cash_yield=cash_yield,
-            delisting=delisting,
-            quiet=as_json,
-        )
+        summary = run_backtests(prices, policy, topology, report, terms, processes=processes, quiet=as_json)
     if as_json:
         print(json.dumps(summary, sort_keys=True))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_allocator.backtest.account import DELISTING, Delisting
+from stream_allocator.backtest.account import COST_BPS, DELISTING, Delisting
 from stream_allocator.backtest.cash import read_interest
 from stream_allocator.backtest.prices import Prices, load_prices
 from stream_allocator.backtest.report import Origin, verdict, write_report
@@ -24,9 +24,45 @@ from stream_allocator.events import Allocation, RegimeUpdate
 from stream_allocator.policy import Policy, load_policy
 from stream_allocator.topology import Portfolio, Universe, check_policies, load_topology
 
-__all__ = ["Backtest", "Outcome", "run_backtest", "universe_for"]
+__all__ = ["Backtest", "Outcome", "Terms", "run_backtest", "universe_for"]
 
 PORTFOLIO = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms the paper account and the static portfolios trade.
+
+    Attributes
+    ----------
+    nav : float
+        Opening NAV, in the currency of traded values; matters to liquidity limits alone.
+    cost_bps : float
+        Of the traded value.
+    cash_yield : str
+        A year's, or a file of them, as :func:`stream_allocator.backtest.cash.read_interest` takes it.
+    delisting : Delisting
+    """
+
+    nav: float = 1e6
+    cost_bps: float = COST_BPS
+    cash_yield: str = "0"
+    delisting: Delisting = DELISTING
+
+    def options(self) -> list[str]:
+        """What says the same on the command line; nothing for what is the default."""
+        usual = Terms()
+        pairs = (
+            ("--nav", self.nav, usual.nav),
+            ("--cost-bps", self.cost_bps, usual.cost_bps),
+            ("--cash-yield", self.cash_yield, usual.cash_yield),
+            ("--delisted-after", self.delisting.after, usual.delisting.after),
+            ("--delisting-return", self.delisting.final_return, usual.delisting.final_return),
+        )
+        return [word for name, value, default in pairs if value != default for word in (name, str(value))]
+
+
+USUAL = Terms()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +94,9 @@ class Backtest:
     universe : Universe
     policy : Policy
     report : Path
+    terms : Terms
     interest : ndarray, shape (T,), or None
-        Return of cash over each bar; None where it earns nothing.
-    delisting : Delisting
+        Return of cash over each bar, as the terms say; None where it earns nothing.
     origin : Origin
     """
 
@@ -68,8 +104,8 @@ class Backtest:
     universe: Universe
     policy: Policy
     report: Path
+    terms: Terms
     interest: NDArray[np.float64] | None
-    delisting: Delisting
     origin: Origin
 
     @classmethod
@@ -80,8 +116,7 @@ class Backtest:
         policy_file: Path,
         topology_file: Path | None,
         report: Path,
-        cash_yield: str = "0",
-        delisting: Delisting = DELISTING,
+        terms: Terms = USUAL,
     ) -> "Backtest":
         """The backtest of a policy file over prices that were read from a file.
 
@@ -90,16 +125,12 @@ class Backtest:
         ConfigurationError, DataError
         """
         policy = load_policy(policy_file)
-        interest = read_interest(cash_yield, prices.times, policy.moments.periods_per_year)
+        interest = read_interest(terms.cash_yield, prices.times, policy.moments.periods_per_year)
         universe = universe_for(prices, topology_file)
         check_policies(universe, {PORTFOLIO: policy}, str(policy_file))
         command = ["stream-allocator", "backtest", str(prices_file), "--policy", str(policy_file)]
         command += [] if topology_file is None else ["--topology", str(topology_file)]
-        command += [] if cash_yield == "0" else ["--cash-yield", cash_yield]
-        if delisting.after != DELISTING.after:
-            command += ["--delisted-after", str(delisting.after)]
-        if delisting.final_return != DELISTING.final_return:
-            command += ["--delisting-return", str(delisting.final_return)]
+        command += terms.options()
         origin = Origin(
             title=f"Backtest: policy {policy.name} on {prices_file.name}",
             data=prices_file.name,
@@ -107,7 +138,7 @@ class Backtest:
             way="Every bar went through the engine that the worker runs, with a paper execution in the loop.",
             command=shlex.join(command),
         )
-        return cls(prices, universe, policy, report, interest, delisting, origin)
+        return cls(prices, universe, policy, report, terms, interest, origin)
 
     def run(self, tick: Callable[[], None]) -> Outcome:
         """Walk forward and write the report.
@@ -129,8 +160,10 @@ class Backtest:
             self.prices,
             self.universe,
             {PORTFOLIO: self.policy},
+            nav=self.terms.nav,
+            cost_bps=self.terms.cost_bps,
             interest=self.interest,
-            delisting=self.delisting,
+            delisting=self.terms.delisting,
             progress=heard,
         )
         portfolio = run.portfolios[0]
@@ -151,9 +184,8 @@ def run_backtest(
     policy_file: Path,
     topology_file: Path | None,
     report: Path,
+    terms: Terms = USUAL,
     *,
-    cash_yield: str = "0",
-    delisting: Delisting = DELISTING,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Drive the engine over a price file and write the report.
@@ -165,9 +197,7 @@ def run_backtest(
         Its universe of these assets gives name and groups; without it, one universe of every column
         and no groups.
     report : Path
-    cash_yield : str
-        A year's yield of cash, or a file of them; see :func:`stream_allocator.backtest.cash.read_interest`.
-    delisting : Delisting
+    terms : Terms
     quiet : bool
         Nothing on the terminal.
 
@@ -182,7 +212,7 @@ def run_backtest(
     """
     console = Console(quiet=quiet)
     prices = load_prices(prices_file)
-    backtest = Backtest.of(prices, prices_file, policy_file, topology_file, report, cash_yield, delisting)
+    backtest = Backtest.of(prices, prices_file, policy_file, topology_file, report, terms)
     begun = time.monotonic()
     with Progress(console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("bars", total=prices.bars)

@@ -17,9 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_allocator.backtest.account import DELISTING, Delisting
 from stream_allocator.backtest.baselines import Path as WealthPath
-from stream_allocator.backtest.command import Backtest, Outcome
+from stream_allocator.backtest.command import USUAL, Backtest, Outcome, Terms
 from stream_allocator.backtest.metrics import metrics
 from stream_allocator.backtest.prices import load_prices
 from stream_allocator.backtest.report import date
@@ -77,10 +76,9 @@ def run_backtests(
     policy_files: Sequence[Path],
     topology_file: Path | None,
     report: Path,
+    terms: Terms = USUAL,
     *,
     processes: int | None = None,
-    cash_yield: str = "0",
-    delisting: Delisting = DELISTING,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Backtest several policies at once and compare them.
@@ -94,10 +92,9 @@ def run_backtests(
         As for one policy.
     report : Path
         ``report.html`` becomes ``report-NAME.html`` for each policy.
+    terms : Terms
     processes : int, optional
         How many run at once; as many as there are cores when not given.
-    cash_yield, delisting
-        As for one policy.
     quiet : bool
         Nothing on the terminal.
 
@@ -115,7 +112,7 @@ def run_backtests(
     prices = load_prices(prices_file)
     backtests: dict[str, Backtest] = {}
     for file in policy_files:
-        backtest = Backtest.of(prices, prices_file, file, topology_file, report, cash_yield, delisting)
+        backtest = Backtest.of(prices, prices_file, file, topology_file, report, terms)
         name = backtest.policy.name
         if name in backtests:
             raise ConfigurationError(

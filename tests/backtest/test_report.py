@@ -11,7 +11,8 @@ import yaml
 from rich.console import Console
 from walks import prices, walk
 
-from stream_allocator.backtest.command import run_backtest, universe_for
+from stream_allocator.backtest.account import Delisting
+from stream_allocator.backtest.command import Terms, run_backtest, universe_for
 from stream_allocator.backtest.prices import load_prices
 from stream_allocator.backtest.report import Origin, render, verdict, write_report
 from stream_allocator.backtest.summary import summarise
@@ -174,6 +175,22 @@ def test_the_backtest_command_writes_a_report_and_a_summary(tmp_path):
     assert result["worst_trade_violation"] <= 1e-12
     again = run_backtest(prices_file, policy_file, None, report, quiet=True)
     assert again == result
+
+
+def test_the_report_names_the_terms_that_are_not_the_usual_ones(tmp_path):
+    prices_file, policy_file = write_inputs(tmp_path)
+    report = tmp_path / "report.html"
+    terms = Terms(nav=2e6, cost_bps=20.0, cash_yield="0.02", delisting=Delisting(30, -0.3))
+    run_backtest(prices_file, policy_file, None, report, terms, quiet=True)
+    page = report.read_text("utf-8")
+    assert (
+        "--nav 2000000.0 --cost-bps 20.0 --cash-yield 0.02 --delisted-after 30 --delisting-return -0.3"
+    ) in page
+    assert "20 bp of the traded value · cash earned 1.98% a year" in page
+    run_backtest(prices_file, policy_file, None, report, quiet=True)
+    page = report.read_text("utf-8")
+    assert f"--policy {policy_file}</pre>" in page
+    assert "10 bp of the traded value · cash earns nothing" in page
 
 
 def test_groups_come_from_the_topologys_universe(tmp_path, root):

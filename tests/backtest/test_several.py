@@ -108,6 +108,8 @@ def test_two_policies_of_one_name_are_refused_before_anything_runs(folder):
     ("option", "value", "said"),
     [
         ("--cash-yield", "-2", "--cash-yield -2: must be above -1"),
+        ("--cost-bps", "-1", "Invalid value for '--cost-bps'"),
+        ("--nav", "0", "Invalid value for '--nav'"),
         ("--delisting-return", "inf", "final_return must be finite"),
         ("--delisting-return", "-1.5", "Invalid value for '--delisting-return'"),
         ("--delisted-after", "0", "Invalid value for '--delisted-after'"),
