@@ -1,9 +1,10 @@
 """``stream-allocator backtest``: a price file, a policy, a report."""
 
+import hashlib
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,12 @@ class Backtest:
         write_report(self.report, run, portfolio, summary, self.origin)
         told = summary.as_json() | {
             "bars": len(run.times),
+            "terms": asdict(self.terms),
             "audit_chain": run.chain,
             "data_digest": self.origin.data_digest,
+            "interest_digest": None
+            if self.interest is None
+            else hashlib.sha256(self.interest.astype("<f8").tobytes()).hexdigest(),
             "policy_digest": self.policy.digest,
             "report": str(self.report),
         }

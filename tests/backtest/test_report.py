@@ -181,7 +181,9 @@ def test_the_report_names_the_terms_that_are_not_the_usual_ones(tmp_path):
     prices_file, policy_file = write_inputs(tmp_path)
     report = tmp_path / "report.html"
     terms = Terms(nav=2e6, cost_bps=20.0, cash_yield="0.02", delisting=Delisting(30, -0.3))
-    run_backtest(prices_file, policy_file, None, report, terms, quiet=True)
+    told = run_backtest(prices_file, policy_file, None, report, terms, quiet=True)
+    assert len(told["interest_digest"]) == 64
+    assert told["terms"]["nav"] == 2e6
     page = report.read_text("utf-8")
     assert (
         "--nav 2000000.0 --cost-bps 20.0 --cash-yield 0.02 --delisted-after 30 --delisting-return -0.3"

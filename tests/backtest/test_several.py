@@ -65,6 +65,13 @@ def test_each_decides_what_it_decides_alone(folder, found):
         assert report.read_text("utf-8") == (folder / "alone.html").read_text("utf-8")
 
 
+def test_the_summary_tells_its_terms_and_the_digest_of_what_cash_earned(folder, found):
+    told = found["policies"]["calm"]
+    assert told["terms"]["cost_bps"] == 10.0
+    assert told["terms"]["delisting"] == {"after": 21, "final_return": 0.0}
+    assert told["interest_digest"] is None
+
+
 def test_the_number_of_processes_changes_nothing(folder, found):
     one = together(folder, 1)
     assert one["comparison"] == found["comparison"]
