@@ -7,7 +7,7 @@ unless the backtest is given a yield.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = [
     "Metrics",
@@ -77,7 +77,7 @@ def conditional_value_at_risk(returns: Array, tail: float = 0.05) -> float:
 
 
 def metrics(
-    wealth: Array, traded: Array, periods_per_year: float = 252.0, *, interest: ArrayLike = 0.0
+    wealth: Array, traded: Array, periods_per_year: float = 252.0, *, interest: Array | float = 0.0
 ) -> Metrics:
     """Metrics of a wealth path.
 
@@ -88,7 +88,7 @@ def metrics(
     traded : ndarray
         Turnover of each fill within the path, in units of NAV.
     periods_per_year : float
-    interest : array_like, shape (T,)
+    interest : ndarray, shape (T,), or float
         Return of cash over each bar.
 
     Raises
