@@ -1,17 +1,18 @@
 """Whether confidence is earned: what decisions said of their risk against what came, by how sure they were.
 
 A decision speaks of its target weights w under its published evidence; it is judged by what the account held
-from its fill to the next. Cash earns nothing and costs are known beforehand, so returns are those of the
-holdings alone.
+from its fill to the next. Interest and costs are known beforehand, so returns are of the holdings alone.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
+from stream_allocator.backtest.inference import Interval, bootstrap
 from stream_allocator.backtest.run import Breach, PortfolioRun, Run
 from stream_allocator.events import Allocation
 from stream_allocator.evidence import GROWTH
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 #: Bars that a decision must have been held for its realised volatility to say something.
 SHORTEST = 10
@@ -97,8 +99,8 @@ class Bin:
     decisions : int
     predicted, realised, bound : float
         Root mean square of each, a year.
-    error : float
-        Median of ``|ln(realised / predicted)|``; smaller is better calibrated.
+    error, rms_error : float
+        Median and root mean square of ``|ln(realised / predicted)|``; smaller is better calibrated.
     covered, promised : float
         Share whose realised volatility was within its bound, and what that share should be.
     expected_loss, worst_loss : float
@@ -113,6 +115,7 @@ class Bin:
     predicted: float
     realised: float
     error: float
+    rms_error: float
     bound: float
     covered: float
     promised: float
@@ -123,20 +126,22 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """Rank correlation of confidence with the error of the predicted volatility.
+    """Whether errors are smaller where confidence is higher.
 
     Attributes
     ----------
     correlation : float
-        Spearman's; negative where confident decisions were nearer to the truth.
+        Spearman's, of confidence with the error; negative where confidence is earned.
     p_value : float
-        Of no such relation, against a negative one.
-    decisions : int
+        Of no such relation, against a negative one, if errors are independent.
+    gap : Interval
+        Mean error of the least sure part minus that of the others, by the stationary bootstrap; positive
+        where confidence is earned. It sees what ranks do not where most confidences are nearly alike.
     """
 
     correlation: float
     p_value: float
-    decisions: int
+    gap: Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,12 +167,13 @@ class Penalties:
 
 
 def held_returns(run: Run, portfolio: PortfolioRun) -> Array:
-    """Return of what was held after each bar over the next one, before costs; shape (T - 1,).
+    """Return of what was held after each bar over the next one, in units of NAV; shape (T - 1,).
 
-    A missing return counts as none, as in the account.
+    The account's growth without the costs of its fills and the interest on its cash, so a delisting counts.
     """
-    moves = np.where(np.isfinite(run.returns[1:]), run.returns[1:], 0.0)
-    return np.asarray((portfolio.held[:-1] * moves).sum(axis=1))
+    costs = portfolio.traded[1:] * run.cost_bps * 1e-4
+    growth = portfolio.nav[1:] / portfolio.nav[:-1] / (1.0 - costs)
+    return np.asarray(growth - 1.0 - run.interest[1:] * (1.0 - portfolio.held[:-1].sum(axis=1)))
 
 
 def promised_coverage(
@@ -224,16 +230,17 @@ def outcomes(run: Run, portfolio: PortfolioRun) -> tuple[Outcome, ...]:
     Decisions that hold nothing (predicted volatility of a hundredth of a percent or less) say nothing.
     """
     returns = held_returns(run, portfolio)
-    filled = []
+    closes = np.flatnonzero(np.isfinite(run.returns).any(axis=1))  # what has none fills nothing
+    filled, bars = [], []
     for decision, measured in zip(portfolio.decisions, portfolio.breaches, strict=True):
-        at = int(np.searchsorted(run.times, decision.event_time))
-        in_time = at + 1 < len(run.times) and run.times[at + 1] <= decision.valid_until
-        if decision.executable and in_time:
-            filled.append((decision, measured, at))
-    ends = [at for _, _, at in filled[1:]] + [len(run.times) - 2]
+        at = np.searchsorted(run.times[closes], decision.event_time, side="right")
+        if decision.executable and at < closes.size and run.times[closes[at]] <= decision.valid_until:
+            filled.append((decision, measured))
+            bars.append(int(closes[at]))
     result = []
-    for (decision, measured, at), end in zip(filled, ends, strict=True):
-        held = returns[at + 1 : end + 1]  # filled at bar at + 1; the next fill closes bar end + 1
+    spans = pairwise([*bars, len(run.times) - 1])
+    for (decision, measured), (bar, end) in zip(filled, spans, strict=True):
+        held = returns[bar:end]  # until the next fill, at the close of bar `end`
         if len(held) >= SHORTEST and measured.predicted > 1e-4:
             result.append(_outcome(decision, measured, held, portfolio.policy.moments.periods_per_year))
     return tuple(result)
@@ -294,6 +301,7 @@ def _bin(part: list[Outcome]) -> Bin:
         predicted=root_mean_square([x.predicted for x in part]),
         realised=root_mean_square([x.realised for x in part]),
         error=float(np.median([x.error for x in part])),
+        rms_error=root_mean_square([x.error for x in part]),
         bound=root_mean_square([x.bound for x in bounded]) if bounded else math.nan,
         covered=mean([x.realised <= x.bound for x in bounded]) if bounded else math.nan,
         promised=mean([x.promised for x in bounded]) if bounded else math.nan,
@@ -303,18 +311,39 @@ def _bin(part: list[Outcome]) -> Bin:
     )
 
 
-def earned(judged: tuple[Outcome, ...]) -> Earned:
-    """Whether the surer decisions were the better calibrated ones.
+def earned(
+    confidence: Array, error: Array, *, share: float = 0.2, block: float = 6, resamples: int = 1000
+) -> Earned:
+    """Relate confidence to the size of errors.
+
+    Parameters
+    ----------
+    confidence, error : ndarray, shape (k,)
+        In the order of time.
+    share : float
+        The least sure part.
+    block : float
+        Mean length of a block of the bootstrap; half a year of monthly decisions by default.
+    resamples : int
 
     Raises
     ------
     ValueError
-        For fewer than three decisions.
+        For fewer than ten.
     """
-    if len(judged) < 3:
-        raise ValueError(f"a rank correlation needs three decisions, got {len(judged)}")
-    found = spearmanr([x.confidence for x in judged], [x.error for x in judged], alternative="less")
-    return Earned(float(found.statistic), float(found.pvalue), len(judged))
+    if confidence.size < 10:
+        raise ValueError(f"to relate confidence to errors takes ten of them, got {confidence.size}")
+    found = spearmanr(confidence, error, alternative="less")
+    unsure = confidence <= np.quantile(confidence, share)
+
+    def gap(index: Index) -> Array:
+        low, drawn = unsure[index], error[index]
+        count = np.count_nonzero(low)
+        first = drawn[low].sum() / max(count, 1)
+        return np.atleast_1d(first - drawn[~low].sum() / max(low.size - count, 1))
+
+    (interval,) = bootstrap(gap, error.size, block=block, resamples=resamples)
+    return Earned(float(found.statistic), float(found.pvalue), interval)
 
 
 def penalties(portfolio: PortfolioRun) -> Penalties:

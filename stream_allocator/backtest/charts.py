@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.backtest.summary import LABELS, Summary
 
-__all__ = ["confidence", "drawdowns", "regimes", "turnover", "wealth", "weights"]
+__all__ = [
+    "confidence",
+    "drawdowns",
+    "legend",
+    "page_fragment",
+    "regimes",
+    "time_panels",
+    "turnover",
+    "wealth",
+    "weights",
+]
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -106,8 +116,8 @@ def wealth(summary: Summary) -> str:
         high = max(float(r.path.wealth.max()) for r in summary.rows)
         axes.set_yticks([v for v in _ONE_TWO_FIVE if low * 0.9 <= v <= high * 1.1])
         axes.minorticks_off()
-        _legend(axes, reverse=True)
-        return _svg(figure, "wealth")
+        legend(axes, reverse=True)
+        return page_fragment(figure, "wealth")
 
 
 def drawdowns(summary: Summary) -> str:
@@ -124,8 +134,8 @@ def drawdowns(summary: Summary) -> str:
             axes.plot(t, y, color=SERIES[i], linewidth=1.1 if i == 0 else 0.9, label=row.name)
         percent_axis(axes)
         axes.set_ylim(top=0.0)
-        _legend(axes, reverse=True, loc="lower left")
-        return _svg(figure, "drawdown")
+        legend(axes, reverse=True, loc="lower left")
+        return page_fragment(figure, "drawdown")
 
 
 def regimes(run: Run) -> str:
@@ -159,8 +169,8 @@ def regimes(run: Run) -> str:
         risk.set_title("Market volatility a year")
         percent_axis(risk)
         risk.set_ylim(bottom=0)
-        _legend(risk)
-        return _svg(figure, "regimes")
+        legend(risk)
+        return page_fragment(figure, "regimes")
 
 
 def weights(run: Run, portfolio: PortfolioRun) -> str:
@@ -177,8 +187,8 @@ def weights(run: Run, portfolio: PortfolioRun) -> str:
         axes.set_ylim(0, 1)
         axes.grid(False)
         percent_axis(axes)
-        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(stack))
-        return _svg(figure, "weights")
+        legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(stack))
+        return page_fragment(figure, "weights")
 
 
 def turnover(run: Run, portfolio: PortfolioRun) -> str:
@@ -205,7 +215,7 @@ def turnover(run: Run, portfolio: PortfolioRun) -> str:
                 fontsize=9,
             )
         percent_axis(each)
-        _legend(each, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=2)
+        legend(each, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=2)
         level = np.array([d.turnover.bucket for d in decisions])
         policy = portfolio.policy.turnover
         budget.fill_between(days, level, 0, step="post", color=SERIES[2], alpha=0.3, linewidth=0)
@@ -217,7 +227,7 @@ def turnover(run: Run, portfolio: PortfolioRun) -> str:
         )
         budget.set_ylim(0, 1.08 * policy.capacity)
         percent_axis(budget)
-        return _svg(figure, "turnover")
+        return page_fragment(figure, "turnover")
 
 
 def confidence(run: Run) -> str:
@@ -234,7 +244,7 @@ def confidence(run: Run) -> str:
         evidence.plot(t, y, color=SERIES[2])
         evidence.set_title("Effective sample size of the present segment, bars")
         evidence.set_ylim(bottom=0)
-        return _svg(figure, "confidence")
+        return page_fragment(figure, "confidence")
 
 
 _ONE_TWO_FIVE = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
@@ -272,7 +282,7 @@ def _line(axes: Axes, t: Array, y: Array, i: int, label: str) -> None:
     axes.plot(t, y, color=SERIES[i], linewidth=1.9 if i == 0 else 1.1, linestyle=DASHES[i], label=label)
 
 
-def _legend(axes: Axes, *, reverse: bool = False, **where: object) -> None:
+def legend(axes: Axes, *, reverse: bool = False, **where: object) -> None:
     handles, labels = axes.get_legend_handles_labels()
     step = -1 if reverse else 1
     axes.legend(handles[::step], labels[::step], **({"loc": "upper left", "handlelength": 2.6} | where))
@@ -329,7 +339,7 @@ def _parts(run: Run, portfolio: PortfolioRun) -> tuple[list[str], list[Array]]:
     return list(groups), [portfolio.held[:, i].sum(axis=1) for i in groups.values()]
 
 
-def _svg(figure: Figure, name: str) -> str:
+def page_fragment(figure: Figure, name: str) -> str:
     """The figure as a fragment for an HTML page."""
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):

@@ -42,6 +42,8 @@ class Forecasts:
     rolling, expanding : ndarray
         As ``deviation``, with the sample covariance of the last :data:`WINDOW` bars and of all bars; NaN
         before there are so many.
+    confidence : ndarray
+        Published after the bar at which the forecast was made.
     """
 
     times: NDArray[np.int64]
@@ -50,6 +52,7 @@ class Forecasts:
     deviation: Array
     rolling: Array
     expanding: Array
+    confidence: Array
 
     @property
     def standardised(self) -> Array:
@@ -104,6 +107,7 @@ def one_step_forecasts(run: Run, portfolio: PortfolioRun) -> Forecasts:
         deviation=deviation,
         rolling=sample_deviation(run.returns[:-1], portfolio.held[:-1], WINDOW),
         expanding=sample_deviation(run.returns[:-1], portfolio.held[:-1], None),
+        confidence=recorded.confidence[:-1],
     ).select(deviation > 0.0)
 
 

@@ -150,7 +150,7 @@ def sharpe_difference(
     Parameters
     ----------
     first, second : ndarray, shape (T,)
-        Returns of the two paths.
+        Returns of the two paths, in excess of what cash earned.
     periods_per_year : float
     block, resamples, level
         As for :func:`bootstrap`.
@@ -171,6 +171,7 @@ def metric_differences(
     others: Mapping[str, Path],
     periods_per_year: float = 252.0,
     *,
+    interest: Array | None = None,
     block: float = BLOCK,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
@@ -187,6 +188,8 @@ def metric_differences(
     others : mapping of str to Path
         Over the same bars.
     periods_per_year : float
+    interest : ndarray, shape (T,), optional
+        Return of cash over each bar, for the Sharpe ratios; nothing when not given.
     block, resamples, level
         As for :func:`bootstrap`.
 
@@ -204,13 +207,14 @@ def metric_differences(
     lengths = sorted({len(p.wealth) for p in paths} | {len(p.traded) for p in paths})
     if len(lengths) > 1:
         raise ValueError(f"paths must be over the same bars, got lengths {lengths}")
+    cash = np.zeros(lengths[0] - 1) if interest is None else interest
     steps = [(p.wealth[1:] / p.wealth[:-1], p.traded[1:]) for p in paths]
 
     def gaps(index: Index) -> Array:
         rows = []
         for growth, traded in steps:
             wealth = np.concatenate(([1.0], np.cumprod(growth[index])))
-            found = metrics(wealth, traded[index], periods_per_year)
+            found = metrics(wealth, traded[index], periods_per_year, interest=cash[index])
             rows.append([getattr(found, name) for name in COMPARED])
         table = np.array(rows)
         return np.asarray(table[0] - table[1:]).ravel()
@@ -305,7 +309,7 @@ def deflated_sharpe(
     Parameters
     ----------
     returns : ndarray, shape (T,)
-        Of the chosen policy.
+        Of the chosen policy, in excess of what cash earned.
     trials : int
         Policies tried, this one among them. Tries that resemble each other count as fewer.
     spread : float, optional

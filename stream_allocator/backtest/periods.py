@@ -12,6 +12,8 @@ from stream_allocator.backtest.metrics import Metrics, metrics
 
 __all__ = ["PERIODS", "Period", "period_metrics"]
 
+Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
@@ -42,6 +44,8 @@ def period_metrics(
     path: Path,
     periods_per_year: float = 252.0,
     periods: Sequence[Period] = PERIODS,
+    *,
+    interest: Array | None = None,
 ) -> dict[str, Metrics]:
     """Metrics of each period: its returns count from the last bar before it, drawdowns from its own peaks.
 
@@ -52,6 +56,8 @@ def period_metrics(
     path : Path
     periods_per_year : float
     periods : sequence of Period
+    interest : ndarray, shape (T - 1,), optional
+        Return of cash over each bar after the first; nothing when not given.
 
     Returns
     -------
@@ -64,5 +70,7 @@ def period_metrics(
         start = max(bars.start, 1)  # the path's first point has no return
         if bars.stop - start >= 2:
             wealth = path.wealth[start - 1 : bars.stop]
-            found[period.name] = metrics(wealth, path.traded[start : bars.stop], periods_per_year)
+            cash = 0.0 if interest is None else interest[start - 1 : bars.stop - 1]
+            traded = path.traded[start : bars.stop]
+            found[period.name] = metrics(wealth, traded, periods_per_year, interest=cash)
     return found

@@ -16,12 +16,14 @@ __all__ = [
     "Berkowitz",
     "Histogram",
     "ScoreRow",
+    "Surprise",
     "berkowitz",
     "compare_scores",
     "crps_normal",
     "fit_degrees_of_freedom",
     "histogram",
     "log_density",
+    "surprises",
     "transform",
     "uniformity",
 ]
@@ -100,6 +102,28 @@ class ScoreRow:
     log_score: float
     crps_gain: Interval | None
     log_gain: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """One-step forecasts of similar confidence.
+
+    Attributes
+    ----------
+    low, high : float
+        Confidence of the least and the most sure of them.
+    bars : int
+    scale : float
+        Root mean square of the standardised returns: above 1 the forecasts were too narrow.
+    beyond : float
+        Share further than two deviations from the mean; 4.6 % of a normal distribution is.
+    """
+
+    low: float
+    high: float
+    bars: int
+    scale: float
+    beyond: float
 
 
 def transform(standardised: Array, degrees_of_freedom: float = math.inf) -> Array:
@@ -197,6 +221,23 @@ def crps_normal(realised: Array, mean: Array, deviation: Array) -> Array:
     z = (realised - mean) / deviation
     return np.asarray(
         deviation * (z * (2.0 * norm.cdf(z) - 1.0) + 2.0 * norm.pdf(z) - 1.0 / math.sqrt(math.pi))
+    )
+
+
+def surprises(forecasts: Forecasts, bins: int = 10) -> tuple[Surprise, ...]:
+    """How far returns were from their forecasts, by confidence, least sure first."""
+    order = np.argsort(forecasts.confidence, kind="stable")
+    confidence, z = forecasts.confidence[order], forecasts.standardised[order]
+    return tuple(
+        Surprise(
+            low=float(confidence[part[0]]),
+            high=float(confidence[part[-1]]),
+            bars=part.size,
+            scale=float(np.sqrt(np.mean(z[part] ** 2))),
+            beyond=float(np.mean(np.abs(z[part]) > 2.0)),
+        )
+        for part in np.array_split(np.arange(z.size), bins)
+        if part.size
     )
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import worlds
 from test_run import update
-from test_walkforward import prices, walk
+from walks import prices, walk
 
+from stream_allocator.backtest.account import Delisting
 from stream_allocator.backtest.calibration import (
     SHORTEST,
     SURE,
-    Outcome,
     calibration,
     earned,
     held_returns,
@@ -32,10 +32,10 @@ def run():
     return walk(prices(worlds.returns(420, shift=200)))
 
 
-def recorded(returns, decided, **sections):
-    """A run by hand: decisions by bar, filled at the next one without costs."""
+def recorded(returns, decided, **settings):
+    """A run by hand: decisions by bar, filled at the next one."""
     universe = worlds.universe(tuple(f"A{i}" for i in range(returns.shape[1])))
-    recorder = Recorder(universe, {"core": worlds.policy(**sections)}, nav=100.0, cost_bps=0.0)
+    recorder = Recorder(universe, {"core": worlds.policy()}, nav=100.0, **settings)
     for bar, row in enumerate(returns):
         recorder.bar(row.tolist(), update(bar), [decided[bar]] if bar in decided else [])
     return recorder.run("c" * 64)
@@ -107,13 +107,35 @@ def test_the_growth_allocators_ball_is_not_taken_for_the_covariances():
     assert found.predicted == pytest.approx(0.1)
 
 
-def test_held_returns_are_the_accounts_without_costs(run):
-    book = run.portfolios[0]
-    gross = held_returns(run, book)
-    net = book.nav[1:] / book.nav[:-1] - 1.0
-    still = book.traded[1:] == 0.0
-    np.testing.assert_allclose(gross[still], net[still], atol=1e-14)
-    assert (gross[~still] >= net[~still]).all()
+def test_held_returns_are_those_of_the_held_weights_whatever_cash_and_costs_do():
+    x = np.random.default_rng(3).normal(0.0, 0.02, (60, 2))
+    x[20, 0] = np.nan
+    decided = {bar: records([0.1 + bar / 100, 0.5], bar, index=bar // 10) for bar in range(0, 60, 10)}
+    interest = np.linspace(0.0, 1e-3, 60)
+    found = recorded(x, decided, cost_bps=50.0, interest=interest)
+    book = found.portfolios[0]
+    assert np.count_nonzero(book.traded) == 6
+    expected = (book.held[:-1] * np.nan_to_num(x[1:])).sum(axis=1)
+    np.testing.assert_allclose(held_returns(found, book), expected, atol=1e-14)
+
+
+def test_a_delisting_is_a_return_of_what_was_held():
+    x = np.full((60, 2), 0.001)
+    x[30:, 0] = np.nan
+    found = recorded(x, {0: records([0.5, 0.5], 0)}, delisting=Delisting(5, -0.4))
+    book = found.portfolios[0]
+    assert book.delisted == 1
+    paid = held_returns(found, book)[33]  # the fifth silent bar is 34
+    assert paid == pytest.approx(book.held[33, 0] * -0.4 + book.held[33, 1] * 0.001)
+
+
+def test_a_fill_waits_for_a_bar_with_closes():
+    x = np.full((60, 2), 0.001)
+    x[4:6] = np.nan
+    (found,) = judged(x, {3: records([0.3, 0.4], 3)})
+    assert found.bars == 60 - 1 - 6  # filled at bar 6
+    x[4:10] = np.nan
+    assert judged(x, {3: records([0.3, 0.4], 3)}) == ()  # by then it is stale
 
 
 def test_bins_are_sorted_by_confidence_and_count_each_decision_once(run):
@@ -133,25 +155,47 @@ def test_a_bin_is_the_naive_summary_of_its_decisions(run):
     half = every[: (len(every) + 1) // 2]
     found = calibration(run, book, bins=2)[0]
     assert found.error == pytest.approx(np.median([abs(math.log(o.realised / o.predicted)) for o in half]))
+    assert found.rms_error == pytest.approx(math.sqrt(np.mean([o.error**2 for o in half])))
     assert found.covered == pytest.approx(sum(o.realised <= o.bound for o in half) / len(half))
     assert found.promised == pytest.approx(sum(o.promised for o in half) / len(half))
     assert found.bound == pytest.approx(math.sqrt(np.mean([o.bound**2 for o in half])))
     assert found.loss_covered == pytest.approx(sum(o.worst_loss <= o.loss_bound for o in half) / len(half))
 
 
-def outcome(confidence, realised):
-    return Outcome(0, confidence, 21, 0.1, 0.12, 0.6, realised, 0.02, 0.02, 0.08)
-
-
 def test_earned_confidence_goes_with_small_errors():
-    sure = tuple(outcome(c, 0.1 * math.exp(0.9 - c)) for c in np.linspace(0.1, 0.9, 30))
-    assert earned(sure).correlation == pytest.approx(-1.0)
-    assert earned(sure).p_value < 1e-6
-    boastful = tuple(outcome(c, 0.1 * math.exp(c)) for c in np.linspace(0.1, 0.9, 30))
-    assert earned(boastful).correlation == pytest.approx(1.0)
-    assert earned(boastful).p_value > 0.99
-    with pytest.raises(ValueError, match="three"):
-        earned(sure[:2])
+    confidence = np.linspace(0.1, 0.9, 40)
+    rng = np.random.default_rng(0)
+    confidence = rng.permutation(confidence)
+    sure = earned(confidence, 0.9 - confidence, resamples=100)
+    assert sure.correlation == pytest.approx(-1.0)
+    assert sure.p_value < 1e-6
+    assert sure.gap.low > 0.0
+    boastful = earned(confidence, confidence, resamples=100)
+    assert boastful.correlation == pytest.approx(1.0)
+    assert boastful.p_value > 0.99
+    assert boastful.gap.high < 0.0
+    with pytest.raises(ValueError, match="takes ten"):
+        earned(confidence[:9], confidence[:9])
+
+
+def test_the_gap_is_the_least_sure_fifths_mean_error_above_the_others():
+    rng = np.random.default_rng(1)
+    confidence, error = rng.random(100), rng.random(100)
+    order = np.argsort(confidence)
+    naive = error[order[:20]].mean() - error[order[20:]].mean()
+    assert earned(confidence, error, resamples=20).gap.estimate == pytest.approx(naive)
+
+
+def test_confidences_that_mean_nothing_are_found_to_mean_nothing():
+    rng = np.random.default_rng(2)
+    held = [earned(rng.random(80), rng.random(80), block=1, resamples=100).gap for _ in range(100)]
+    assert 0.8 <= np.mean([g.low <= 0.0 <= g.high for g in held]) <= 0.97
+
+
+def test_one_unsure_decision_among_many_can_be_missing_from_a_resample():
+    confidence = np.array([0.1] + [0.9] * 9)
+    found = earned(confidence, np.linspace(1.0, 2.0, 10), share=0.01, resamples=50)
+    assert np.isfinite([found.gap.low, found.gap.high]).all()
 
 
 def test_penalties_are_what_the_decisions_published(run):

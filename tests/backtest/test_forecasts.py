@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import worlds
-from test_walkforward import prices, walk
+from walks import prices, walk
 
 from stream_allocator.backtest import walkforward
 from stream_allocator.backtest.forecasts import WINDOW, one_step_forecasts, sample_deviation
@@ -84,6 +84,7 @@ def test_only_what_was_held_is_forecast(run, forecasts):
     held = run.portfolios[0].held[:-1].any(axis=1)
     assert forecasts.times.tolist() == run.times[1:][held].tolist()
     assert (forecasts.deviation > 0.0).all()
+    np.testing.assert_array_equal(forecasts.confidence, run.regimes.confidence[:-1][held])
     since = int(run.times[100])
     assert (forecasts.since(since).times >= since).all()
     np.testing.assert_allclose(

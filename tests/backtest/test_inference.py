@@ -174,6 +174,20 @@ def test_each_metrics_difference_agrees_with_a_naive_bootstrap(name):
         assert got.estimate == pytest.approx(metric(own, range(90)) - metric(path, range(90)), abs=1e-12)
 
 
+def test_what_cash_earned_is_taken_off_both_sharpe_ratios_on_the_bars_that_were_drawn():
+    own, other = paths(2)
+    interest = np.random.default_rng(6).random(90) * 1e-3
+    steps = [p.wealth[1:] / p.wealth[:-1] - 1.0 - interest for p in (own, other)]
+    expected = sharpe_difference(*steps, block=7, resamples=30)
+    found = metric_differences(own, {"other": other}, interest=interest, block=7, resamples=30)
+    got = found["other"]["sharpe"]
+    np.testing.assert_allclose(
+        (got.low, got.estimate, got.high), (expected.low, expected.estimate, expected.high), rtol=1e-9
+    )
+    without = metric_differences(own, {"other": other}, block=7, resamples=30)["other"]
+    assert found["other"]["max_drawdown"] == without["max_drawdown"]
+
+
 def test_a_path_differs_from_itself_by_nothing():
     (own,) = paths(1)
     for interval in metric_differences(own, {"itself": own}, resamples=20)["itself"].values():

@@ -41,6 +41,9 @@ def test_a_period_is_a_path_of_its_own(path):
     inside = [t for t in range(40) if times[t] >= np.datetime64("2000-01-01", "us").astype(np.int64)]
     assert inside[0] == 7
     assert found == metrics(short.wealth[6:], short.traded[7:])
+    interest = np.linspace(0.0, 1e-3, 39)  # of bars 1 to 39
+    paid = period_metrics(times, short, interest=interest)["2000s"]
+    assert paid == metrics(short.wealth[6:], short.traded[7:], interest=interest[6:])
 
 
 def test_one_period_over_everything_is_the_path(path):

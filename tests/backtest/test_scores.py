@@ -1,5 +1,6 @@
 """Scores and tests of forecasts against integrals, simulations and naive twins."""
 
+import itertools
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from stream_allocator.backtest.scores import (
     fit_degrees_of_freedom,
     histogram,
     log_density,
+    surprises,
     transform,
     uniformity,
 )
@@ -150,7 +152,7 @@ def forecasts(bars=3000):
     static[:100] = np.nan
     noisy = deviation * np.exp(0.05 * rng.standard_normal(bars))
     realised = mean + deviation * rng.standard_normal(bars)
-    return Forecasts(np.arange(bars), realised, mean, deviation, noisy, static)
+    return Forecasts(np.arange(bars), realised, mean, deviation, noisy, static, rng.random(bars))
 
 
 def test_the_sharper_forecast_scores_better_and_the_interval_says_so():
@@ -172,3 +174,20 @@ def test_scores_are_of_the_bars_that_all_speak_of():
     assert compare_scores(made, resamples=20)[0].log_score == pytest.approx(naive)
     with pytest.raises(ValueError, match="no bar"):
         compare_scores(made.select(np.arange(3000) < 100))
+
+
+def test_surprises_are_counted_by_confidence():
+    made = forecasts()
+    found = surprises(made, bins=4)
+    assert [s.bars for s in found] == [750] * 4
+    assert all(a.high <= b.low for a, b in itertools.pairwise(found))
+    assert all(s.scale == pytest.approx(1.0, abs=0.1) for s in found)
+    assert all(s.beyond == pytest.approx(0.0455, abs=0.025) for s in found)
+    order = np.argsort(made.confidence)[:750]
+    z = made.standardised[order]
+    assert found[0].scale == pytest.approx(math.sqrt(np.mean(z**2)))
+    assert found[0].beyond == np.mean(np.abs(z) > 2)
+
+
+def test_fewer_bars_than_bins_leave_bins_out():
+    assert len(surprises(forecasts().select(np.arange(3000) < 3), bins=10)) == 3

@@ -25,6 +25,11 @@ KEYS = {
         "robust_gap_vs_cone newton_share"
     ),
     "engine": "compiled_50_us bar_50_us decision_50_us asset_ticks_per_s_50 asset_ticks_per_s_500",
+    "calibration": (
+        "decisions covered promised losses_covered decisions_p_value bars_p_value degrees_of_freedom "
+        "transform_distance transform_deviation crps_ratio_rolling crps_ratio_expanding penalty_bp sharpe "
+        "deflated_100"
+    ),
     "growth": "n476_mean_s n476_max_s bracket_ok",
     "walkforward": (
         "seconds_20_assets_33_years seconds_500_assets_10_years bars_per_second_20 bars_per_second_500"
