@@ -154,6 +154,27 @@ def show_earned(judged: tuple[Outcome, ...], forecasts: Forecasts, chosen: Setti
     return figures
 
 
+def show_worst(run: Run, book: PortfolioRun, forecasts: Forecasts) -> None:
+    """The bars that were furthest from their forecast, and what did it."""
+    rows = []
+    z = forecasts.standardised
+    for i in np.argsort(-np.abs(z), kind="stable")[:5]:
+        bar = int(np.searchsorted(run.times, forecasts.times[i]))
+        shares = book.held[bar - 1] * np.nan_to_num(run.returns[bar])
+        k = int(np.argmax(np.abs(shares)))
+        name = (
+            f"{run.universe.assets[k]} {percent(run.returns[bar, k])}, held {percent(book.held[bar - 1, k])}"
+        )
+        day = str(forecasts.times[i : i + 1].astype("datetime64[us]")[0])[:10]
+        said = percent(forecasts.deviation[i], 2)
+        rows.append((day, percent(forecasts.realised[i]), said, round(float(z[i]), 1), name))
+    show(
+        "The bars furthest from their forecast",
+        ("bar", "return", "deviation said", "in deviations", "most of it"),
+        rows,
+    )
+
+
 def show_transform(forecasts: Forecasts, chosen: Setting) -> dict[str, float]:
     """The probability integral transform of the one-step forecasts."""
     early = forecasts.select(forecasts.times < chosen.cut)
@@ -292,9 +313,12 @@ def main() -> None:
     chosen = setting(given.quick)
     run = walk(given.quick)
     book = run.portfolios[0]
+    policy = book.policy
+    print(f"policy {policy.name} {policy.digest[:12]}, {len(run.times):,} bars, chain {run.chain[:12]}")
     forecasts = one_step_forecasts(run, book)
     figures = show_confidence(run, book, chosen)
     figures |= show_earned(outcomes(run, book), forecasts, chosen)
+    show_worst(run, book, forecasts)
     figures |= show_transform(forecasts, chosen)
     figures |= show_scores(forecasts, chosen)
     figures |= show_penalties(book)
