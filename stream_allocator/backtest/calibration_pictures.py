@@ -104,7 +104,7 @@ def reliability(bins: Sequence[Bin]) -> Picture:
         text += (
             f" The robust bound held for {_mean(bounded, 'covered'):.0%} of the decisions, where "
             f"{_mean(bounded, 'promised'):.0%} were promised, and the bound on the worst loss for "
-            f"{_mean(bounded, 'loss_covered'):.0%} of {SURE:.0%}."
+            f"{_mean(bounded, 'loss_covered'):.0%}, where it should for {SURE:.0%}."
         )
     return Picture(svg, text)
 
