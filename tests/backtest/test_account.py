@@ -180,6 +180,32 @@ def test_a_holding_whose_prices_end_is_paid_out_at_its_delisting_return():
     assert ledger.delisted == 1
 
 
+@given(
+    WEIGHTS,
+    st.lists(RETURNS, min_size=1, max_size=8),
+    st.floats(-0.01, 0.01),
+    st.integers(1, 3),
+    st.floats(-1.0, 1.0),
+)
+def test_a_bar_adds_what_was_earned_and_moves_the_rest_to_cash(weights, bars, interest, after, final):
+    ledger = Ledger(4, 1000.0, 0.0, Delisting(after, final))
+    ledger.rebalance(weights)
+    silent = [0] * 4
+    for returns in bars:
+        values, cash = ledger.values.tolist(), ledger.cash * (1.0 + interest)
+        expected = []
+        for i, (value, r) in enumerate(zip(values, returns.tolist(), strict=True)):
+            silent[i] = silent[i] + 1 if math.isnan(r) else 0
+            if silent[i] >= after:  # for the holding's last price, and no more after that
+                cash += value * (1.0 + final)
+                expected.append(0.0)
+            else:
+                expected.append(value * (1.0 + (0.0 if math.isnan(r) else r)))
+        ledger.mark(returns, interest)
+        np.testing.assert_allclose(ledger.values, expected, rtol=1e-12)
+        assert ledger.cash == pytest.approx(cash, rel=1e-12, abs=1e-9)
+
+
 def test_prices_that_come_back_in_time_delist_nothing():
     ledger = Ledger(1, 100.0, 0.0, Delisting(after=3))
     ledger.rebalance(np.ones(1))
