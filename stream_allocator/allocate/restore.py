@@ -159,12 +159,12 @@ def _reaches(program: Program, trades: int) -> bool:
     return _arrival(program, trades) is not None
 
 
-def _arrival(program: Program, trades: int) -> Array | None:
+def _arrival(program: Program, trades: int, slack: float = WHOLE) -> Array | None:
     """Weights within all limits that so many trades like this one can reach; None where none are found.
 
     The best ones; where Newton does not find those, the ones that are furthest within a cap.
     """
-    together = trades * (1.0 + WHOLE)
+    together = trades * (1.0 + slack)
     many = replace(program, turnover=together * program.turnover, trade=together * program.trade)
     caps = _caps(program)
     for asked in (many, *(_least_of(many, pull) for _, _, pull in caps)):
@@ -198,7 +198,11 @@ def _least_of(program: Program, pull: Array) -> Program:
 
 def _straight(program: Program, trades: int) -> Array | None:
     """The first of so many equal trades to weights within all limits."""
-    arrival = _arrival(program, trades)
+    arrival = _arrival(
+        program, trades, 0.0
+    )  # with the slack it would have to be cut, and break limits by that
+    if arrival is None:
+        arrival = _arrival(program, trades)
     if arrival is None:
         return None
     return _kept(program, program.current + (arrival - program.current) / trades)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from programmes import KINDS, programme
 
@@ -47,6 +47,7 @@ def drifted(kind, seed):
     st.booleans(),
 )
 @settings(max_examples=120)
+@example("smooth", 120, None, "inverse_volatility", True)  # HiGHS left a limit broken by 1e-10
 def test_every_path_keeps_to_turnover_and_liquidity_and_breaks_no_more_than_before(
     kind, seed, force, baseline, cut_short
 ):
