@@ -248,6 +248,7 @@ class PaperAccount:
         self._pending: Allocation | None = None
         self._last_index = -1
         self._sequence = 0
+        self._due = True  # a snapshot: the opening one
         self._index = {asset: i for i, asset in enumerate(assets)}
 
     @classmethod
@@ -260,15 +261,16 @@ class PaperAccount:
             self.ledger.values[self._index[asset]] = value
         self.ledger.cash = snapshot.cash
         self._sequence = snapshot.sequence + 1
+        self._due = False
         return self
 
     @property
     def expecting(self) -> bool:
-        """Whether the next bar may have a snapshot: the opening one, one after a fill or after a pay-out.
+        """Whether the next bar may have a snapshot: one that is due, or that a fill or a pay-out will make due.
 
-        Where cash bears interest every bar has one.
+        Where cash bears interest every bar may have one.
         """
-        return self._sequence == 0 or self._pending is not None or self.ledger.ending
+        return self._due or self._pending is not None or self.ledger.ending
 
     def receive(self, allocation: Allocation) -> bool:
         """Queue a decision for the next bar; True if it will be filled unless it goes stale.
@@ -285,7 +287,9 @@ class PaperAccount:
 
     def mark(self, returns: Array, interest: float = 0.0) -> int:
         """Take in one bar's returns, shape (n,), in the order of ``assets``; see :meth:`Ledger.mark`."""
-        return self.ledger.mark(returns, interest)
+        paid = self.ledger.mark(returns, interest)
+        self._due = self._due or paid > 0 or interest != 0.0
+        return paid
 
     def fill(self, event_time: int) -> Fill | None:
         """Fill the waiting decision at the close of a bar after its own; None if there is nothing to fill.
@@ -296,6 +300,7 @@ class PaperAccount:
         if order is None or event_time <= order.event_time or not self.ledger.tradable:
             return None
         self._pending = None
+        self._due = True  # after a fill; or after none, which the engine took as done and must hear is not
         if event_time > order.valid_until:
             self.stale += 1  # execution lagged behind the stream
             return None
@@ -323,17 +328,23 @@ class PaperAccount:
             market_values=values,
         )
         self._sequence += 1
+        self._due = False
         return event
+
+    def snapshot(self, event_time: int) -> PositionEvent | None:
+        """The snapshot that is due, where the engine cannot know the holdings itself.
+
+        That is after the first bar, after each fill and pay-out, after a decision that went stale, and
+        wherever cash has borne interest. None while a newer decision waits: the engine has taken that one as
+        held, and a snapshot from before it would make it forget; the next fill is followed by one that knows
+        both.
+        """
+        return self.position_event(event_time) if self._due and self._pending is None else None
 
     def close(
         self, event_time: int, returns: Array, interest: float = 0.0
     ) -> tuple[Fill | None, PositionEvent | None]:
-        """One bar: mark, fill, and the snapshot to publish, where the engine cannot know the holdings itself.
-
-        That is after the first bar, after each fill and pay-out, and wherever cash has borne interest.
-        """
-        paid = self.mark(returns, interest)
+        """One bar: mark, fill, and the snapshot to publish if one is due."""
+        self.mark(returns, interest)
         fill = self.fill(event_time)
-        if fill is None and not paid and interest == 0.0 and self._sequence > 0:
-            return None, None
-        return fill, self.position_event(event_time)
+        return fill, self.snapshot(event_time)

@@ -41,12 +41,15 @@ class Breach:
         Above the cap, a year.
     predicted : float
         Not a violation but what the cap is about: the volatility of the published weights, a year.
+    held : float
+        The same of the weights before the trade, by the same covariance.
     """
 
     trade: float
     holdings: float
     volatility: float
     predicted: float
+    held: float
 
     @property
     def worst(self) -> float:
@@ -62,12 +65,10 @@ def breach(allocation: Allocation, evidence: Evidence) -> Breach:
     allocation, evidence
         The two records of one decision.
     """
-    w = np.array([x.target for x in allocation.weights])
-    move = np.abs(w - np.array(evidence.current))
+    w, w0 = np.array([x.target for x in allocation.weights]), np.array(evidence.current)
+    move = np.abs(w - w0)
     cash = 1.0 - float(w.sum())
-    f = evidence.factors
-    exposures = np.array(f.values).reshape(f.rows, f.columns).T @ w
-    risk = float(np.sqrt(exposures @ exposures + float(np.array(evidence.idiosyncratic) @ (w * w))))
+    risk = _volatility(evidence, w)
     holdings = [
         float((np.array(evidence.lower) - w).max()),
         float((w - np.array(evidence.upper)).max()),
@@ -78,7 +79,21 @@ def breach(allocation: Allocation, evidence: Evidence) -> Breach:
         weight = float(w[list(group.members)].sum())
         holdings += [group.lower - weight, weight - group.upper]
     trade = max(float(move.sum()) - evidence.turnover, float((move - np.array(evidence.trade)).max()))
-    return Breach(max(0.0, trade), max(0.0, *holdings), max(0.0, risk - evidence.volatility), risk)
+    return Breach(
+        trade=max(0.0, trade),
+        holdings=max(0.0, *holdings),
+        volatility=max(0.0, risk - evidence.volatility),
+        predicted=risk,
+        held=_volatility(evidence, w0),
+    )
+
+
+def _volatility(evidence: Evidence, weights: Array) -> float:
+    """``sqrt(w' (F F' + diag d) w)``, a year."""
+    f = evidence.factors
+    exposures = np.array(f.values).reshape(f.rows, f.columns).T @ weights
+    own = float(np.array(evidence.idiosyncratic) @ (weights * weights))
+    return float(np.sqrt(exposures @ exposures + own))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,12 +224,12 @@ class _Track:
         self.last: Records | None = None
         self.largest: Records | None = None
 
-    def close(self, time: int, returns: Array, interest: float) -> PositionEvent | None:
-        fill, event = self.account.close(time, returns, interest)
+    def close(self, time: int, returns: Array, interest: float) -> None:
+        self.account.mark(returns, interest)
+        fill = self.account.fill(time)
         self.nav.append(self.account.ledger.nav)
         self.held.append(self.account.ledger.weights)
         self.traded.append(0.0 if fill is None else fill.turnover)
-        return event
 
     def decide(self, allocation: Allocation, evidence: Evidence) -> None:
         self.account.receive(allocation)
@@ -295,7 +310,7 @@ class Recorder:
         """One closed bar.
 
         The accounts take the returns and fill what was decided at earlier bars; only then do this bar's
-        decisions reach them.
+        decisions reach them, so that an account publishes no snapshot from before a decision of its own.
 
         Returns
         -------
@@ -306,9 +321,11 @@ class Recorder:
         interest = 0.0 if self._interest is None else float(self._interest[len(self._returns)])
         self._returns.append(row)
         self._updates.append(update)
-        events = [track.close(update.event_time, row, interest) for track in self._tracks.values()]
+        for track in self._tracks.values():
+            track.close(update.event_time, row, interest)
         for allocation, evidence in decided:
             self._tracks[allocation.portfolio].decide(allocation, evidence)
+        events = [track.account.snapshot(update.event_time) for track in self._tracks.values()]
         return [event for event in events if event is not None]
 
     def run(self, chain: str) -> Run:

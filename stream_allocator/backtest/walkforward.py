@@ -1,6 +1,6 @@
 """The engine over a price file, with a paper execution in the loop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ def walk_forward(
     delisting: Delisting | None = DELISTING,
     source: str = "prices",
     progress: Progress | None = None,
+    witness: Callable[[Allocation, Evidence], object] | None = None,
 ) -> Run:
     """Drive the one engine bar by bar; nothing later than a bar can reach its decision.
 
@@ -53,6 +54,8 @@ def walk_forward(
     source : str
         Of the return events.
     progress : callable, optional
+    witness : callable, optional
+        Sees the two records of each decision, which the run keeps of a few alone.
 
     Raises
     ------
@@ -77,6 +80,8 @@ def walk_forward(
                 case Allocation():
                     assert evidence is not None  # the engine publishes it right before
                     decided.append((output, evidence))
+                    if witness is not None:
+                        witness(output, evidence)
                 case RegimeUpdate():
                     update = output
         assert update is not None  # a whole cross-section closes its bar

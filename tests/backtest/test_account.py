@@ -49,6 +49,33 @@ def test_a_stale_decision_is_dropped():
     assert paper.fill(4 * DAY) is None
 
 
+def test_a_stale_decision_is_followed_by_a_snapshot_of_what_is_really_held():
+    paper = account()
+    paper.close(DAY, np.zeros(2))
+    paper.receive(decisions.allocation([0.5, 0.5], event_time=DAY, valid_until=2 * DAY))
+    assert paper.expecting
+    fill, event = paper.close(3 * DAY, np.zeros(2))
+    assert fill is None
+    assert event.market_values == (0.0, 0.0)
+    assert paper.close(4 * DAY, np.zeros(2)) == (None, None)
+
+
+def test_no_snapshot_is_published_from_before_a_decision_that_waits():
+    paper = account()
+    paper.close(DAY, np.zeros(2))
+    paper.receive(decisions.allocation([0.5, 0.5], event_time=DAY, index=0))
+    paper.mark(np.zeros(2))
+    assert paper.fill(2 * DAY) is not None
+    paper.receive(decisions.allocation([0.1, 0.1], event_time=2 * DAY, index=1))
+    assert paper.snapshot(2 * DAY) is None
+    assert paper.expecting
+    fill, event = paper.close(3 * DAY, np.zeros(2))
+    assert fill is not None
+    np.testing.assert_allclose(np.array(event.market_values) / event.nav, 0.1)
+    assert event.sequence == 1
+    assert paper.snapshot(3 * DAY) is None
+
+
 def test_only_new_executable_decisions_of_the_portfolio_are_taken():
     paper = account()
     assert not paper.receive(decisions.allocation([0.5, 0.5], executable=False))

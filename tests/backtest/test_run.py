@@ -37,6 +37,16 @@ def test_weights_inside_the_programme_breach_nothing():
     found = breach(decisions.allocation([0.3, 0.4]), decisions.evidence([0.3, 0.4]))
     assert found.worst == 0.0
     assert found.predicted == pytest.approx(0.2 * 0.5)
+    assert found.held == 0.0
+
+
+def test_the_risk_of_what_was_held_is_judged_by_the_same_covariance():
+    found = breach(
+        decisions.allocation([0.3, 0.4], current=[0.6, 0.8]),
+        decisions.evidence([0.3, 0.4], current=[0.6, 0.8]),
+    )
+    assert found.held == pytest.approx(0.2)
+    assert found.predicted == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_a_bars_decisions_are_filled_at_the_next_bar():
         recorder.bar([0.1, 0.1], update(1), []),
         recorder.bar([0.2, 0.0], update(2), []),
     ]
-    assert [len(p) for p in published] == [1, 1, 0]
+    assert [len(p) for p in published] == [0, 1, 0]  # the first would be from before the decision
     run = recorder.run("c" * 64)
     book = run.portfolio("core")
     np.testing.assert_allclose(book.nav, [100.0, 100.0, 110.0])

@@ -63,11 +63,12 @@ def test_packed_returns_are_taken_as_the_plain_ones_are():
     assert paper.returns(replace(pack(bar(2), ASSETS), asset_order=bytes(8))) == []
 
 
-def test_a_decision_that_came_too_late_is_counted_as_stale():
+def test_a_decision_that_came_too_late_is_counted_as_stale_and_what_is_held_is_published():
     paper = machine()
     paper.returns(bar(0))
     paper.allocation(decision(0, 0, 0.5, 0.5))
-    assert paper.returns(bar(9)) == []
+    (snapshot,) = paper.returns(bar(9))
+    assert snapshot.market_values == (0.0, 0.0)
     assert paper.stale == 1
 
 
