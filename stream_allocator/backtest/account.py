@@ -266,7 +266,7 @@ class PaperAccount:
 
     @property
     def expecting(self) -> bool:
-        """Whether the next bar may have a snapshot: one that is due, or that a fill or a pay-out will make due.
+        """Whether the next bar may have a snapshot: one that is due, or will be by a fill or a pay-out.
 
         Where cash bears interest every bar may have one.
         """

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.backtest.summary import LABELS, Summary
+from stream_allocator.events import RegimeLabel
 
 __all__ = [
     "confidence",
@@ -66,6 +67,7 @@ _OF = {variable: colour for colour, variable in _COLOURS.items()}
 INK, MUTED, GRID = _OF["--ink"], _OF["--muted"], _OF["--grid"]
 SERIES = tuple(_OF[f"--series-{i}"] for i in range(5))
 PARTS = tuple(_OF[f"--part-{i}"] for i in range(8))
+REGIMES: Mapping[RegimeLabel, str] = MappingProxyType({label: _OF[f"--{label}"] for label in LABELS})
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 3)))
 
 STYLE = {
@@ -146,8 +148,9 @@ def regimes(run: Run) -> str:
         days = date_numbers(run.times)
         for label in LABELS:
             spans = label_spans(np.array([x == label for x in r.label]), days)
-            colour = _OF[f"--{label}"]
-            ribbon.broken_barh(spans, (0, 1), facecolors=colour, linewidth=0, label=label, rasterized=False)
+            ribbon.broken_barh(
+                spans, (0, 1), facecolors=REGIMES[label], linewidth=0, label=label, rasterized=False
+            )
         switched = days[r.switched]
         ribbon.vlines(switched, 1.05, 1.45, color=INK, linewidth=0.8, label="regime switch")
         ribbon.set_ylim(0, 1.5)

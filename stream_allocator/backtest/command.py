@@ -18,7 +18,8 @@ from stream_allocator.backtest.cash import read_interest
 from stream_allocator.backtest.prices import Prices, load_prices
 from stream_allocator.backtest.report import Origin, verdict, write_report
 from stream_allocator.backtest.summary import Summary, summarise
-from stream_allocator.backtest.text import table
+from stream_allocator.backtest.text import WIDTH, table, transition_table
+from stream_allocator.backtest.transitions import Transition, summarise_transitions, transitions
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.errors import ConfigurationError
 from stream_allocator.events import Allocation, RegimeUpdate
@@ -28,6 +29,8 @@ from stream_allocator.topology import Portfolio, Universe, check_policies, load_
 __all__ = ["Backtest", "Outcome", "Terms", "run_backtest", "universe_for"]
 
 PORTFOLIO = "core"
+#: Regime switches that the terminal shows.
+SWITCHES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,14 @@ class Outcome:
     told : dict
         The summary, JSON-able.
     report : Path
+    switches : tuple of Transition
     """
 
     policy: Policy
     summary: Summary
     told: dict[str, Any]
     report: Path
+    switches: tuple[Transition, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +175,10 @@ class Backtest:
         portfolio = run.portfolios[0]
         summary = summarise(run, portfolio)
         write_report(self.report, run, portfolio, summary, self.origin)
+        switches = transitions(run, portfolio)
         told = summary.as_json() | {
             "bars": len(run.times),
+            "transitions": summarise_transitions(switches),
             "terms": asdict(self.terms),
             "audit_chain": run.chain,
             "data_digest": self.origin.data_digest,
@@ -181,7 +188,7 @@ class Backtest:
             "policy_digest": self.policy.digest,
             "report": str(self.report),
         }
-        return Outcome(self.policy, summary, told, self.report)
+        return Outcome(self.policy, summary, told, self.report, switches)
 
 
 def run_backtest(
@@ -216,6 +223,8 @@ def run_backtest(
     DataError, ConfigurationError
     """
     console = Console(quiet=quiet)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     prices = load_prices(prices_file)
     backtest = Backtest.of(prices, prices_file, policy_file, topology_file, report, terms)
     begun = time.monotonic()
@@ -224,6 +233,7 @@ def run_backtest(
         outcome = backtest.run(lambda: progress.advance(task))
     seconds = time.monotonic() - begun
     console.print(table(outcome.summary))
+    console.print(transition_table(outcome.switches, SWITCHES))
     console.print(verdict(outcome.summary), highlight=False)
     console.print(f"{prices.bars:,} bars in {seconds:.1f} s", style="dim", highlight=False)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
