@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from stream_allocator import __version__
+from stream_allocator.backtest.stress_command import stress
 from stream_allocator.broker_command import acls, topics_app
 from stream_allocator.errors import BusError, DataError, StreamAllocatorError
 from stream_allocator.letters_command import letters_app
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(topics_app, name="topics")
 app.command("acls")(acls)
+app.command("stress")(stress)
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(letters_app, name="dead-letters")
 

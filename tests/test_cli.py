@@ -19,6 +19,7 @@ COMMANDS = [
     ["demo"],
     ["backtest"],
     ["regimes"],
+    ["stress"],
     ["replay"],
     ["record"],
     ["explain"],

@@ -171,7 +171,7 @@ def _transition(
         traded_after=spent,
         filled_after=float(fills.sum()),
         budget_after=budget,
-        share=max([share_of(spent, budget), *(share_of(turnover_of(d), d.turnover.granted) for d in made)]),
+        share=_most([share_of(spent, budget), *(share_of(turnover_of(d), d.turnover.granted) for d in made)]),
         gross_before=float(exposure[bar - 1]),
         gross_at=float(exposure[bar]),
         gross_after=float(exposure[min(bar + 1, len(exposure) - 1)]),
@@ -244,7 +244,12 @@ def levels(portfolio: PortfolioRun, times: NDArray[np.int64]) -> Array:
 
 def worst_share(found: Sequence[Transition]) -> float:
     """The largest share of a budget that a switch used; 0 without any."""
-    return max((t.share for t in found), default=0.0)
+    return _most([t.share for t in found])
+
+
+def _most(shares: Sequence[float]) -> float:
+    """The largest; NaN where one is."""
+    return float(np.max(shares)) if len(shares) else 0.0
 
 
 def exposure_paths(
