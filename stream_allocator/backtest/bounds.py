@@ -106,12 +106,13 @@ class _Account:
 
     def believed(self, i: int) -> Array:
         """What decision i has to start from: what is held, or where the last decision leads to if that was
-        one bar before and is being filled at this bar's close.
+        one bar before and is being filled at this bar's close; moved by the bar's returns.
+
+        What else the account does at the bar itself, as paying out a delisted holding, is heard after it.
         """
         bar = self.bars[i]
         if i == 0 or self.bars[i - 1] < bar - 1:
-            held: Array = self.book.held[bar]
-            return held
+            return self.drifted(self.held(bar), bar)
         return self.drifted(np.array([w.target for w in self.decisions[i - 1].weights]), bar)
 
     def exposed(self, bar: int) -> float:

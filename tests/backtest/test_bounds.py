@@ -80,6 +80,19 @@ def test_any_policy_keeps_every_bound(name, seed, calm, stressed, turnover, ever
     assert broken(replay(SCENARIOS[name], policy, seed=seed, universe=worlds.universe())) == set()
 
 
+def test_a_pay_out_at_the_bar_of_a_decision_is_heard_after_it():
+    policy = worlds.policy(schedule={"every": 2}, solver={"cross_check": False})
+    replayed = replay(SCENARIOS["asset-to-zero"], policy, universe=worlds.universe())
+    run, lost = replayed.run, replayed.tape.lost
+    paid = replayed.tape.shocks[0] + run.delisting.after
+    assert book_of(replayed).held[paid - 1, lost] > 0.0 == book_of(replayed).held[paid, lost]
+    (decision,) = (d for d in book_of(replayed).decisions if d.event_time == run.times[paid])
+    assert decision.weights[lost].current > 0.0
+    (later,) = (d for d in book_of(replayed).decisions if d.event_time == run.times[paid + 2])
+    assert later.weights[lost].current == 0.0
+    assert broken(replayed) == set()
+
+
 # -- each bound breaks -------------------------------------------------------------------------------
 
 
@@ -200,7 +213,7 @@ TAMPERED = {
     "trade limits broken": breached(trade=1e-6),
     "limits broken by the robust rung": breached(volatility=1e-6),
     "holdings that the engine had wrong": lambda r: with_book(
-        r, held=spoil(book_of(r).held, a_held_bar(r), lambda x: x + 1e-3)
+        r, held=spoil(book_of(r).held, a_held_bar(r) - 1, lambda x: x + 1e-3)
     ),
     "filled after its validity": too_late,
     "largest exposure": lambda r: with_book(r, held=spoil(book_of(r).held, -1, lambda x: x + 0.1)),
