@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +14,9 @@ import typer
 from rich.console import Console
 
 from stream_allocator import __version__
-from stream_allocator.backtest.stress_command import stress
 from stream_allocator.broker_command import acls, topics_app
 from stream_allocator.errors import BusError, DataError, StreamAllocatorError
+from stream_allocator.history_commands import backtest, regimes, stress
 from stream_allocator.letters_command import letters_app
 from stream_allocator.options import AsJson, Bootstrap, TopologyFile, open_topology
 from stream_allocator.schemas_command import schemas_app
@@ -120,90 +119,8 @@ def demo(
     raise typer.Exit(run_demo(bars=bars, report=report))
 
 
-@app.command()
-def backtest(
-    prices: Annotated[
-        Path,
-        typer.Argument(
-            help="CSV, .csv.gz or Parquet: date and one column an asset, or date, asset, price a line"
-        ),
-    ],
-    policy: Annotated[
-        list[Path],
-        typer.Option(
-            "--policy",
-            "-p",
-            help="policy file (YAML); given often, they run side by side and are compared",
-        ),
-    ],
-    topology: Annotated[
-        Path | None, typer.Option("--topology", "-t", help="takes groups from its universe with these assets")
-    ] = None,
-    report: Annotated[
-        Path, typer.Option(help="where the report goes; report-NAME.html for each of several policies")
-    ] = Path("out/backtest/report.html"),
-    nav: Annotated[
-        float, typer.Option(min=1e-6, help="opening NAV, in the currency of dollar volumes")
-    ] = 1e6,
-    cost_bps: Annotated[
-        float, typer.Option(min=0.0, max=1000.0, help="cost of trading, basis points of the traded value")
-    ] = 10.0,
-    cash_yield: Annotated[
-        str, typer.Option(help="what cash earns a year, 0.02 is 2%; or a CSV file: date, yield")
-    ] = "0",
-    delisted_after: Annotated[
-        int, typer.Option(min=1, help="bars without a price after which a holding is paid out")
-    ] = 21,
-    delisting_return: Annotated[
-        float, typer.Option(min=-1.0, help="of a holding that is paid out, from its last price")
-    ] = 0.0,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="policies that run at once; one for each core when not given")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Drive the engine over a price file and write the report of the demo."""
-    from stream_allocator.backtest.account import Delisting
-    from stream_allocator.backtest.command import Terms, run_backtest
-    from stream_allocator.backtest.several import run_backtests
-
-    try:
-        terms = Terms(nav, cost_bps, cash_yield, Delisting(delisted_after, delisting_return))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    if len(policy) == 1:
-        summary = run_backtest(prices, policy[0], topology, report, terms, quiet=as_json)
-    else:
-        summary = run_backtests(prices, policy, topology, report, terms, processes=processes, quiet=as_json)
-    if as_json:
-        print(json.dumps(summary, sort_keys=True))
-
-
-@app.command()
-def regimes(
-    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first day")],
-    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last day")],
-    picture: Annotated[Path, typer.Option("--out", help="where the SVG goes")],
-    prices: Annotated[
-        Path | None, typer.Argument(help="price file, as for `backtest`; the bundled one when not given")
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", "-p", help="policy file (YAML); the demo's when not given")
-    ] = None,
-    topology: Annotated[
-        Path | None, typer.Option("--topology", "-t", help="takes groups from its universe with these assets")
-    ] = None,
-    event: Annotated[
-        list[str] | None, typer.Option(help="'2008-09-15 Lehman' to be marked; can be given often")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Draw the run-length posterior over some years, its switches, and what the policy did."""
-    from stream_allocator.backtest.regime_command import run_regimes
-
-    summary = run_regimes(prices, policy, topology, first, last, picture, event or (), quiet=as_json)
-    if as_json:
-        print(json.dumps(summary, sort_keys=True))
+app.command("backtest")(backtest)
+app.command("regimes")(regimes)
 
 
 @app.command()
