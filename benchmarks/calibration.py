@@ -8,16 +8,18 @@ with static portfolios by the stationary bootstrap. Degrees of freedom are fitte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
 from benchmarks.harness import last_line, options, show
 from stream_allocator.backtest.calibration import SURE, Outcome, calibration, earned, outcomes, penalties
 from stream_allocator.backtest.command import PORTFOLIO, universe_for
+from stream_allocator.backtest.days import day, microseconds
 from stream_allocator.backtest.forecasts import Forecasts, one_step_forecasts
 from stream_allocator.backtest.inference import Interval, deflated_sharpe, metric_differences
+from stream_allocator.backtest.metrics import returns_of
 from stream_allocator.backtest.periods import PERIODS, period_metrics
 from stream_allocator.backtest.prices import bundled
 from stream_allocator.backtest.run import PortfolioRun, Run
@@ -33,6 +35,7 @@ from stream_allocator.backtest.scores import (
 from stream_allocator.backtest.summary import Summary, summarise
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.policy import load_policy
+from stream_allocator.shipped import shipped_policy
 
 QUICK_BARS = 2000
 TRIALS = (1, 10, 100, 1000)
@@ -67,27 +70,24 @@ class Setting:
 def setting(quick: bool) -> Setting:
     """The setting of a long or a quick run."""
     since = "1995" if quick else "2005"
-    return Setting(3 if quick else 10, microseconds(since), since, 100 if quick else 1000)
-
-
-def microseconds(day: str) -> int:
-    """Event time of a day's begin."""
-    return int(np.datetime64(day, "us").astype(np.int64))
+    return Setting(
+        3 if quick else 10, microseconds(datetime(int(since), 1, 1)), since, 100 if quick else 1000
+    )
 
 
 def walk(quick: bool) -> Run:
     """The shipped default over the bundled history."""
     prices = bundled()
     if quick:
-        prices = replace(prices, times=prices.times[: QUICK_BARS + 1], closes=prices.closes[: QUICK_BARS + 1])
-    shipped = files("stream_allocator") / "topologies" / "policies" / "default.yaml"
-    policy = load_policy(str(shipped))
+        prices = prices.until(QUICK_BARS - 1)
+    policy = load_policy(shipped_policy())
     return walk_forward(prices, universe_for(prices, None), {PORTFOLIO: policy})
 
 
-def show_confidence(run: Run, book: PortfolioRun, chosen: Setting) -> dict[str, float]:
+def show_confidence(
+    run: Run, book: PortfolioRun, judged: tuple[Outcome, ...], chosen: Setting
+) -> dict[str, float]:
     """Risk said and risk that came, by confidence."""
-    judged = outcomes(run, book)
     rows = []
     for b in calibration(run, book, chosen.bins):
         volatility = (percent(x) for x in (b.predicted, b.realised, b.bound))
@@ -165,9 +165,10 @@ def show_worst(run: Run, book: PortfolioRun, forecasts: Forecasts) -> None:
         name = (
             f"{run.universe.assets[k]} {percent(run.returns[bar, k])}, held {percent(book.held[bar - 1, k])}"
         )
-        day = str(forecasts.times[i : i + 1].astype("datetime64[us]")[0])[:10]
         said = percent(forecasts.deviation[i], 2)
-        rows.append((day, percent(forecasts.realised[i]), said, round(float(z[i]), 1), name))
+        rows.append(
+            (day(forecasts.times[i]), percent(forecasts.realised[i]), said, round(float(z[i]), 1), name)
+        )
     show(
         "The bars furthest from their forecast",
         ("bar", "return", "deviation said", "in deviations", "most of it"),
@@ -276,7 +277,7 @@ def show_differences(summary: Summary, year: float, chosen: Setting) -> dict[str
         ("block", "metric", "difference", "from", "to"),
         rows,
     )
-    returns = own.wealth[1:] / own.wealth[:-1] - 1.0 - summary.interest
+    returns = returns_of(own.wealth) - summary.interest
     deflated = [deflated_sharpe(returns, n, periods_per_year=year) for n in TRIALS]
     show(
         "Deflated Sharpe ratio by the number of policies tried",
@@ -316,8 +317,9 @@ def main() -> None:
     policy = book.policy
     print(f"policy {policy.name} {policy.digest[:12]}, {len(run.times):,} bars, chain {run.chain[:12]}")
     forecasts = one_step_forecasts(run, book)
-    figures = show_confidence(run, book, chosen)
-    figures |= show_earned(outcomes(run, book), forecasts, chosen)
+    judged = outcomes(run, book)
+    figures = show_confidence(run, book, judged, chosen)
+    figures |= show_earned(judged, forecasts, chosen)
     show_worst(run, book, forecasts)
     figures |= show_transform(forecasts, chosen)
     figures |= show_scores(forecasts, chosen)

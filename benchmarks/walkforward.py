@@ -21,6 +21,7 @@ from benchmarks.workload import returns
 from stream_allocator.backtest.command import Backtest
 from stream_allocator.backtest.prices import load_prices
 from stream_allocator.backtest.several import run_backtests
+from stream_allocator.shipped import shipped_policy, shipped_topology
 
 #: Daily bars in ten years.
 TEN_YEARS = 2520
@@ -63,11 +64,8 @@ def timed(prices_file: Path, policy: Path, folder: Path, bars: int | None = None
 
 def side_by_side(prices_file: Path, folder: Path) -> list[list[object]]:
     """Two shipped policies over 33 years, one after the other and both at once."""
-    policies = [
-        Path(str(PACKAGE / "topologies" / "policies" / name))
-        for name in ("default.yaml", "us-large-cap.yaml")
-    ]
-    topology = Path(str(PACKAGE / "topologies" / "demo.yaml"))
+    policies = [shipped_policy(name) for name in ("default", "us-large-cap")]
+    topology = shipped_topology()
     rows: list[list[object]] = []
     chains = []
     for processes in (1, 2):
@@ -85,7 +83,7 @@ def side_by_side(prices_file: Path, folder: Path) -> list[list[object]]:
 def main() -> None:
     """Run it."""
     asked = options(__doc__)
-    policy = Path(str(PACKAGE / "topologies" / "policies" / "default.yaml"))
+    policy = shipped_policy()
     bars = QUICK if asked.quick else TEN_YEARS
     with (
         TemporaryDirectory() as temporary,

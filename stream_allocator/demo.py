@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
@@ -28,11 +27,12 @@ from stream_allocator.backtest.summary import Summary, summarise
 from stream_allocator.backtest.text import table
 from stream_allocator.errors import BusError
 from stream_allocator.events import Allocation, RegimeUpdate
+from stream_allocator.shipped import shipped_topology
 from stream_allocator.stream.embedded import EmbeddedBroker
 from stream_allocator.stream.lockstep import Lockstep
 from stream_allocator.topology import Topology, load_topology
 
-__all__ = ["Worker", "lockstep_run", "run_demo", "shipped_topology"]
+__all__ = ["Worker", "lockstep_run", "run_demo"]
 
 START_SECONDS = 180.0
 """Patience with the first bar: on a fresh checkout the worker compiles its kernels."""
@@ -133,11 +133,6 @@ def lockstep_run(topology_file: Path, prices: Prices, console: Console) -> tuple
         finally:
             client.close()
     return recorder.run(client.chain), topology, seconds
-
-
-def shipped_topology() -> Path:
-    """The demo's topology, wherever the package is installed."""
-    return Path(str(files("stream_allocator") / "topologies" / "demo.yaml"))
 
 
 def run_demo(

@@ -162,10 +162,15 @@ class WorkerProcess:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def until(self, words: str, count: int = 1, timeout: float = 60) -> None:
-        """Wait until the log says these words so often."""
+    def times(self, *words: str) -> int:
+        """How often the log says any of these."""
+        text = self.text()
+        return sum(text.count(each) for each in words)
+
+    def until(self, *words: str, count: int = 1, timeout: float = 60) -> None:
+        """Wait until the log says any of these words so often."""
         end = time.monotonic() + timeout
-        while self.text().count(words) < count:
+        while self.times(*words) < count:
             assert self.process.poll() is None, f"the worker ended: {self.text()[-3000:]}"
             assert time.monotonic() < end, f"no {words!r} in {timeout} s: {self.text()[-3000:]}"
             time.sleep(0.05)

@@ -15,6 +15,7 @@ from stream_allocator.backtest.run import Recorder
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.codec import encode
 from stream_allocator.errors import BusError
+from stream_allocator.shipped import shipped_topology
 from stream_allocator.stream.embedded import EmbeddedBroker
 from stream_allocator.stream.lockstep import Lockstep
 from stream_allocator.topology import load_topology
@@ -128,5 +129,5 @@ def test_a_worker_that_does_not_answer_is_an_error_after_the_patience(tmp_path):
 
 def test_the_shipped_topology_is_found_from_any_folder(tmp_path, monkeypatch, root):
     monkeypatch.chdir(tmp_path)
-    assert load_topology(demo.shipped_topology()).universes[0].name == "us-large-cap"
-    assert demo.shipped_topology().samefile(Path(root) / "topologies" / "demo.yaml")
+    assert load_topology(shipped_topology()).universes[0].name == "us-large-cap"
+    assert shipped_topology().samefile(Path(root) / "topologies" / "demo.yaml")

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.backtest.scenarios import Scenario, Tape
 from stream_allocator.backtest.stress import Replay
-from stream_allocator.backtest.transitions import gross, levels, transitions, turnover_of, worst_share
+from stream_allocator.backtest.transitions import (
+    gross,
+    largest,
+    levels,
+    transitions,
+    turnover_of,
+    worst_share,
+)
 from stream_allocator.book import MICROSECONDS_PER_YEAR
 from stream_allocator.policy import Policy
 
@@ -79,8 +86,7 @@ class _Account:
     def __init__(self, run: Run, book: PortfolioRun) -> None:
         self.run, self.book, self.policy = run, book, book.policy
         self.decisions = [d for d in book.decisions if d.executable]
-        at = {int(t): bar for bar, t in enumerate(run.times)}
-        self.bars = [at[d.event_time] for d in self.decisions]
+        self.bars = run.bars_of(self.decisions)
         self.traded = np.array([turnover_of(d) for d in self.decisions])
         self.moves = np.where(np.isfinite(run.returns), run.returns, 0.0)
         self.gross = gross(book)
@@ -134,13 +140,13 @@ def _trading(a: _Account) -> Iterator[Bound]:
     allowed = np.minimum(caps, levels(a.book, times)) if a.decisions else np.zeros(0)
     yield Bound(
         "trade above its grant",
-        _most(a.traded - grants),
+        largest(a.traded - grants),
         0.0,
         "sum |target - current| of every decision, whatever rung",
     )
     yield Bound(
         "grant above the policy's",
-        _most(grants - allowed),
+        largest(grants - allowed),
         0.0,
         "the regime's turnover cap and the token bucket's level, recomputed from the policy and the trades",
     )
@@ -158,7 +164,7 @@ def _trading(a: _Account) -> Iterator[Bound]:
     )
     yield Bound(
         "fill above trade and drift",
-        _most(_fills_above(a)),
+        largest(_fills_above(a)),
         0.0,
         "the triangle inequality: a fill goes from where a bar's returns have moved the holdings",
     )
@@ -173,7 +179,7 @@ def _worst_stretch(policy: Policy, times: NDArray[np.int64], traded: Array) -> f
         elapsed = (times[first:] - times[first]) / MICROSECONDS_PER_YEAR
         budget = bucket.capacity + bucket.refill_per_year * elapsed + (bucket.start if first == 0 else 0.0)
         worst.append(np.max((total[first + 1 :] - total[first]) / budget))
-    return _most(np.array(worst))
+    return largest(np.array(worst))
 
 
 def _fills_above(a: _Account) -> Array:
@@ -233,13 +239,13 @@ def _ladder(a: _Account, scenario: Scenario) -> Iterator[Bound]:
     measured = [(d, b) for d, b in zip(a.book.decisions, a.book.breaches, strict=True) if d.executable]
     yield Bound(
         "trade limits broken",
-        _most(np.array([b.trade for _, b in measured])),
+        largest(np.array([b.trade for _, b in measured])),
         0.0,
         "turnover and liquidity hold on every rung",
     )
     yield Bound(
         "limits broken by the robust rung",
-        _most(np.array([b.worst for d, b in measured if d.rung == "robust"])),
+        largest(np.array([b.worst for d, b in measured if d.rung == "robust"])),
         0.0,
         "what can hold does; on other rungs verification shows that nothing is broken by more than before",
     )
@@ -255,11 +261,11 @@ def _bookkeeping(a: _Account) -> Iterator[Bound]:
             stale.append(float(a.book.traded[bar + 1]))
     yield Bound(
         "holdings that the engine had wrong",
-        _most(np.array(off)),
+        largest(np.array(off)),
         0.0,
         "a decision starts from what the account holds, or is about to",
     )
-    yield Bound("filled after its validity", _most(np.array(stale)), 0.0, "schedule.valid_seconds")
+    yield Bound("filled after its validity", largest(np.array(stale)), 0.0, "schedule.valid_seconds")
     if _long_only(a.policy):
         yield Bound(
             "largest exposure", float(a.gross.max()), 1.0, "long only, and neither drift nor costs make debt"
@@ -277,7 +283,7 @@ def _losses(a: _Account, tape: Tape) -> Iterator[Bound]:
     beyond = [a.loss[bar] - a.exposed(bar) for bar in range(1, len(a.loss))]
     yield Bound(
         "loss of a bar beyond its exposure",
-        _most(np.array(beyond)),
+        largest(np.array(beyond)),
         0.0,
         "exposure before the bar times its worst move, and the cost of the fill",
     )
@@ -344,8 +350,3 @@ def _late(a: _Account, tape: Tape) -> Bound:
     times, valid = a.run.times, round(a.policy.schedule.valid_seconds * 1e6)
     due = [t for t in tape.gaps if t - 1 in a.bars and times[t] - times[t - 1] > valid]
     return Bound("stale decisions dropped", a.book.stale, len(due), "one before each such gap", least=True)
-
-
-def _most(values: Array) -> float:
-    """The largest; NaN where one is, 0 of none."""
-    return float(np.max(values)) if len(values) else 0.0

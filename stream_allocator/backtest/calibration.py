@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
-from stream_allocator.backtest.inference import Interval, bootstrap
+from stream_allocator.backtest.inference import RESAMPLES, Interval, bootstrap
 from stream_allocator.backtest.run import Breach, PortfolioRun, Run
 from stream_allocator.events import Allocation
 from stream_allocator.evidence import GROWTH
@@ -312,7 +312,7 @@ def _bin(part: list[Outcome]) -> Bin:
 
 
 def earned(
-    confidence: Array, error: Array, *, share: float = 0.2, block: float = 6, resamples: int = 1000
+    confidence: Array, error: Array, *, share: float = 0.2, block: float = 6, resamples: int = RESAMPLES
 ) -> Earned:
     """Relate confidence to the size of errors.
 

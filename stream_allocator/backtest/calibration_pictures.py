@@ -23,6 +23,7 @@ from stream_allocator.backtest.charts import (
     percent_axis,
     time_panels,
 )
+from stream_allocator.backtest.days import day
 from stream_allocator.backtest.scores import Histogram
 
 __all__ = ["Picture", "penalties_through_time", "reliability", "transform_histograms"]
@@ -199,11 +200,10 @@ def penalties_through_time(found: Penalties) -> Picture:
         size.set_ylim(bottom=0.0)
         svg = page_fragment(figure, "penalties")
     middle, most = np.median(found.total) * basis, int(np.argmax(found.total))
-    when = str(found.times[most : most + 1].astype("datetime64[us]")[0])[:10]
     text = (
         f"Penalties for uncertainty through time, {found.times.size} decisions: {middle:.0f} basis points a "
-        f"year in the median, at most {found.total[most] * basis:.0f} on {when}, when the effective sample "
-        f"size was {found.effective_sample_size[most]:.0f} bars."
+        f"year in the median, at most {found.total[most] * basis:.0f} on {day(found.times[most])}, "
+        f"when the effective sample size was {found.effective_sample_size[most]:.0f} bars."
     )
     if split:
         share = found.mean.sum() / found.total.sum() if found.total.any() else 0.0

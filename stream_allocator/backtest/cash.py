@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_allocator.backtest.price_cells import time_of
+from stream_allocator.backtest.csv_lines import CsvLines
 from stream_allocator.errors import ConfigurationError, DataError
 
 __all__ = ["interest_of", "read_interest"]
@@ -70,19 +70,12 @@ def _yields(path: Path, begins: NDArray[np.int64]) -> Array:
     yields: list[float] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines)
-            header = next(rows, [])
-            if len(header) != 2:
+            rows = CsvLines(str(path), lines)
+            if len(rows.header) != 2:
                 raise DataError(f"{path}, line 1: the header must name two columns: the date and the yield")
-            for row in filter(None, rows):
-                where = f"{path}, line {rows.line_num}"
-                if len(row) != 2:
-                    raise DataError(f"{where}: {len(row)} cells, but the header has 2")
-                time = time_of(where, header[0], row[0])
-                if known and time <= known[-1]:
-                    raise DataError(f"{where}, column {header[0]}: {row[0]} is not after the line before")
+            for where, time, row in rows.in_order():
                 known.append(time)
-                yields.append(_yield(f"{where}, column {header[1]}", row[1]))
+                yields.append(_yield(f"{where}, column {rows.header[1]}", row[1]))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"--cash-yield {path}: neither a number nor a file that can be read: {error}"

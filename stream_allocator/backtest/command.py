@@ -18,7 +18,7 @@ from stream_allocator.backtest.cash import read_interest
 from stream_allocator.backtest.prices import Prices, load_prices
 from stream_allocator.backtest.report import Origin, verdict, write_report
 from stream_allocator.backtest.summary import Summary, summarise
-from stream_allocator.backtest.text import WIDTH, table, transition_table
+from stream_allocator.backtest.text import table, transition_table, widen
 from stream_allocator.backtest.transitions import Transition, summarise_transitions, transitions
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.errors import ConfigurationError
@@ -223,8 +223,7 @@ def run_backtest(
     DataError, ConfigurationError
     """
     console = Console(quiet=quiet)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    widen(console)
     prices = load_prices(prices_file)
     backtest = Backtest.of(prices, prices_file, policy_file, topology_file, report, terms)
     begun = time.monotonic()

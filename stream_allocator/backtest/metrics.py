@@ -14,6 +14,7 @@ __all__ = [
     "conditional_value_at_risk",
     "drawdown",
     "metrics",
+    "returns_of",
     "sharpe_ratio",
 ]
 
@@ -50,6 +51,11 @@ class Metrics:
     calmar: float
     turnover: float
     cvar: float
+
+
+def returns_of(wealth: Array) -> Array:
+    """Simple returns of a wealth path: one fewer than it has points."""
+    return wealth[1:] / wealth[:-1] - 1.0
 
 
 def drawdown(wealth: Array) -> Array:
@@ -98,7 +104,7 @@ def metrics(
     """
     if len(wealth) < 2:
         raise ValueError(f"a path needs two points, got {len(wealth)}")
-    returns = wealth[1:] / wealth[:-1] - 1.0
+    returns = returns_of(wealth)
     years = len(returns) / periods_per_year
     growth = float(wealth[-1] / wealth[0]) ** (1.0 / years) - 1.0
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0

@@ -1,17 +1,40 @@
 """Single cells of a file as times and numbers, or an error that says where and what."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_allocator.backtest.days import microseconds
 from stream_allocator.errors import DataError
 
-__all__ = ["NOT_A_CLOSE", "NOT_A_VOLUME", "close_of", "time_of", "volume_of"]
+__all__ = ["CLOSE", "VOLUME", "Quantity", "number_of", "time_of"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
-NOT_A_CLOSE = "is not a positive close; leave out a missing one"
-NOT_A_VOLUME = "is not a traded value, which is finite and not negative; leave out a missing one"
+class Quantity(NamedTuple):
+    """What a column of numbers holds.
+
+    Attributes
+    ----------
+    zero : bool
+        Whether it may be 0; negative or infinite it may never be.
+    refusal : str
+        What is said of a value that it cannot be.
+    """
+
+    zero: bool
+    refusal: str
+
+    def admits(self, values: ArrayLike) -> NDArray[np.bool_]:
+        """Which values it can be; NaN is none."""
+        x = np.asarray(values)
+        return np.asarray(((x > 0.0) | (self.zero & (x == 0.0))) & (x < np.inf))
+
+
+CLOSE = Quantity(False, "is not a positive close; leave out a missing one")
+VOLUME = Quantity(True, "is not a traded value, which is finite and not negative; leave out a missing one")
 
 
 def time_of(where: str, column: str, cell: str) -> int:
@@ -22,49 +45,24 @@ def time_of(where: str, column: str, cell: str) -> int:
     DataError
     """
     try:
-        moment = datetime.fromisoformat(cell.strip())
+        return microseconds(datetime.fromisoformat(cell.strip()))
     except ValueError:
         raise DataError(f"{where}, column {column}: {cell!r} is not a date; write 2020-01-31") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
 
 
-def close_of(where: str, column: str, cell: str) -> float:
-    """A close, positive; NaN for an empty cell.
+def number_of(where: str, column: str, cell: str, quantity: Quantity) -> float:
+    """A number; NaN for an empty cell.
 
     Raises
     ------
     DataError
     """
-    value = _number(cell)
-    if value is None:
-        return math.nan
-    if not 0.0 < value < math.inf:
-        raise DataError(f"{where}, column {column}: {cell!r} {NOT_A_CLOSE}")
-    return value
-
-
-def volume_of(where: str, column: str, cell: str) -> float:
-    """A traded value, not negative; NaN for an empty cell.
-
-    Raises
-    ------
-    DataError
-    """
-    value = _number(cell)
-    if value is None:
-        return math.nan
-    if not 0.0 <= value < math.inf:
-        raise DataError(f"{where}, column {column}: {cell!r} {NOT_A_VOLUME}")
-    return value
-
-
-def _number(cell: str) -> float | None:
-    """None for an empty cell; NaN, which no check lets pass, for what is no number."""
     if not cell.strip():
-        return None
-    try:
-        return float(cell)
-    except ValueError:
         return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not quantity.admits(value):
+        raise DataError(f"{where}, column {column}: {cell!r} {quantity.refusal}")
+    return value

@@ -6,37 +6,18 @@ its line and cell, and a plain installation can read prices.
 
 import csv
 import gzip
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TextIO, cast
 
 import numpy as np
 
-from stream_allocator.backtest.price_cells import close_of, time_of, volume_of
+from stream_allocator.backtest.csv_lines import CsvLines
+from stream_allocator.backtest.price_cells import CLOSE, VOLUME, number_of, time_of
 from stream_allocator.backtest.price_table import LongColumns, PriceTable, long_columns, pivoted, whole
 from stream_allocator.errors import DataError
 
 __all__ = ["read_csv"]
-
-
-class _Lines:
-    """Rows with the numbers of their lines, each as long as the header."""
-
-    def __init__(self, name: str, lines: TextIO) -> None:
-        self._name = name
-        self._rows = csv.reader(lines)
-        self.header = next(self._rows, [])
-
-    def __iter__(self) -> Iterator[tuple[int, str, list[str]]]:
-        for row in self._rows:
-            if not row:
-                continue
-            line = self._rows.line_num
-            where = f"{self._name}, line {line}"
-            if len(row) != len(self.header):
-                raise DataError(f"{where}: {len(row)} cells, but the header has {len(self.header)}")
-            yield line, where, row
 
 
 def read_csv(path: Path, *, packed: bool) -> PriceTable:
@@ -55,7 +36,7 @@ def read_csv(path: Path, *, packed: bool) -> PriceTable:
     """
     try:
         with closing(_open(path, packed)) as text:
-            lines = _Lines(str(path), text)
+            lines = CsvLines(str(path), text)
             found = long_columns(f"{path}, line 1", lines.header)
             return _wide(str(path), lines) if found is None else _long(str(path), lines, found)
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -70,7 +51,7 @@ def _open(path: Path, packed: bool) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _wide(name: str, lines: _Lines) -> PriceTable:
+def _wide(name: str, lines: CsvLines) -> PriceTable:
     header = lines.header
     assets = tuple(cell.strip() for cell in header[1:])
     if not assets or not all(assets) or len(set(assets)) != len(assets):
@@ -80,17 +61,16 @@ def _wide(name: str, lines: _Lines) -> PriceTable:
         )
     times: list[int] = []
     closes: list[list[float]] = []
-    for _, where, row in lines:
-        time = time_of(where, header[0], row[0])
-        if times and time <= times[-1]:
-            raise DataError(f"{where}, column {header[0]}: {row[0]} is not after the line before")
+    for where, time, row in lines.in_order():
         times.append(time)
-        closes.append([close_of(where, asset, cell) for asset, cell in zip(assets, row[1:], strict=True)])
+        closes.append(
+            [number_of(where, asset, cell, CLOSE) for asset, cell in zip(assets, row[1:], strict=True)]
+        )
     table = PriceTable(assets, np.array(times, np.int64), np.array(closes, np.float64))
     return whole(name, "line", table)
 
 
-def _long(name: str, lines: _Lines, columns: LongColumns) -> PriceTable:
+def _long(name: str, lines: CsvLines, columns: LongColumns) -> PriceTable:
     header = lines.header
     numbers: list[int] = []
     times: list[int] = []
@@ -105,9 +85,9 @@ def _long(name: str, lines: _Lines, columns: LongColumns) -> PriceTable:
         numbers.append(line)
         times.append(known[date])
         assets.append(row[columns.asset].strip())
-        closes.append(close_of(where, header[columns.price], row[columns.price]))
+        closes.append(number_of(where, header[columns.price], row[columns.price], CLOSE))
         if columns.volume is not None:
-            volumes.append(volume_of(where, header[columns.volume], row[columns.volume]))
+            volumes.append(number_of(where, header[columns.volume], row[columns.volume], VOLUME))
     traded = None if columns.volume is None else np.array(volumes, np.float64)
     return pivoted(
         name, "line", numbers, np.array(times, np.int64), assets, np.array(closes, np.float64), traded

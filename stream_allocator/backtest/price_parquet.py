@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_allocator.backtest.price_cells import NOT_A_CLOSE, NOT_A_VOLUME, time_of
+from stream_allocator.backtest.price_cells import CLOSE, VOLUME, Quantity, time_of
 from stream_allocator.backtest.price_table import LongColumns, PriceTable, long_columns, pivoted, whole
 from stream_allocator.errors import ConfigurationError, DataError
 
@@ -68,7 +68,7 @@ def _wide(name: str, names: list[str], table: Any) -> PriceTable:
         raise DataError(
             f"{name}, row {int(late[0]) + 2}, column {names[date]}: the date is not after the row before"
         )
-    closes = [_closes(name, names[i], table.column(i)) for i in places]
+    closes = [_numbers(name, names[i], table.column(i), CLOSE) for i in places]
     return whole(name, "row", PriceTable(assets, times, np.column_stack(closes)))
 
 
@@ -78,14 +78,14 @@ def _long(name: str, names: list[str], table: Any, found: LongColumns) -> PriceT
         row = int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
         raise DataError(f"{name}, row {row}, column {names[found.asset]}: the asset has no name")
     volume = found.volume
-    traded = None if volume is None else _volumes(name, names[volume], table.column(volume))
+    traded = None if volume is None else _numbers(name, names[volume], table.column(volume), VOLUME)
     return pivoted(
         name,
         "row",
         range(1, table.num_rows + 1),
         _times(name, names[found.date], table.column(found.date)),
         [asset.strip() for asset in column.cast(pyarrow.string()).to_pylist()],
-        _closes(name, names[found.price], table.column(found.price)),
+        _numbers(name, names[found.price], table.column(found.price), CLOSE),
         traded,
     )
 
@@ -132,30 +132,16 @@ def _is_text(kind: Any) -> bool:
     return bool(types.is_string(inner) or types.is_large_string(inner) or types.is_string_view(inner))
 
 
-def _closes(name: str, called: str, column: Any) -> Array:
-    values = _numbers(name, called, column)
-    _refuse(name, called, values, ~(np.isnan(values) | ((values > 0.0) & (values < np.inf))), NOT_A_CLOSE)
-    return values
-
-
-def _volumes(name: str, called: str, column: Any) -> Array:
-    values = _numbers(name, called, column)
-    _refuse(name, called, values, ~(np.isnan(values) | ((values >= 0.0) & (values < np.inf))), NOT_A_VOLUME)
-    return values
-
-
-def _numbers(name: str, called: str, column: Any) -> Array:
+def _numbers(name: str, called: str, column: Any, quantity: Quantity) -> Array:
     """A column as float64; NaN where it is null."""
     kind = column.type
     if types.is_null(kind):
         return np.full(len(column), np.nan)
     if not (types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)):
         raise DataError(f"{name}, column {called}: {kind} is not a number; store closes as numbers")
-    values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.array(values, np.float64)
-
-
-def _refuse(name: str, called: str, values: Array, wrong: NDArray[np.bool_], why: str) -> None:
+    values = np.array(column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    wrong = ~(np.isnan(values) | quantity.admits(values))
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"{name}, row {row + 1}, column {called}: {float(values[row])!r} {why}")
+        raise DataError(f"{name}, row {row + 1}, column {called}: {float(values[row])!r} {quantity.refusal}")
+    return values

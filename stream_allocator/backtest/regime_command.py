@@ -1,7 +1,7 @@
 """``stream-allocator regimes``: the posterior over some years as a picture, and its switches as a table."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stream_allocator.backtest.command import PORTFOLIO, universe_for
+from stream_allocator.backtest.days import day, microseconds
 from stream_allocator.backtest.prices import Prices, bundled, load_prices
 from stream_allocator.backtest.regime_pictures import Event, draw
 from stream_allocator.backtest.regime_record import regime_record
-from stream_allocator.backtest.regime_summary import day, summarise_regimes, tables
+from stream_allocator.backtest.regime_summary import summarise_regimes, tables
+from stream_allocator.backtest.text import widen
 from stream_allocator.backtest.walkforward import walk_forward
-from stream_allocator.demo import shipped_topology
 from stream_allocator.errors import ConfigurationError, DataError
 from stream_allocator.events import Allocation, RegimeUpdate
 from stream_allocator.policy import Policy, load_policy
+from stream_allocator.shipped import shipped_policy, shipped_topology
 from stream_allocator.topology import Universe, check_policies, load_topology
 
 __all__ = ["run_regimes"]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Characters in a line where the output is not a terminal's, so that no column is cut.
 FILE_WIDTH = 120
 
@@ -90,8 +91,7 @@ def run_regimes(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(draw(record, known), "utf-8")
     summary = summarise_regimes(record, known)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    widen(console, FILE_WIDTH)
     for part in tables(summary):
         console.print(part)
     console.print(f"picture: {out}", highlight=False, soft_wrap=True)
@@ -108,18 +108,14 @@ def _event(text: str, first: datetime, last: datetime) -> Event:
         raise ConfigurationError(f"--event {text!r}: say what happened, as in '2008-09-15 Lehman'")
     if not first <= moment <= last:
         raise ConfigurationError(f"--event {text!r}: not between {first:%Y-%m-%d} and {last:%Y-%m-%d}")
-    return Event(_time(moment), name.strip())
-
-
-def _time(moment: datetime) -> int:
-    return (moment.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+    return Event(microseconds(moment), name.strip())
 
 
 def _range(prices: Prices, first: datetime, last: datetime) -> tuple[int, int]:
     """The bars of the run that belong to the range; bar t ends at ``times[t + 1]``."""
     times = prices.times[1:]
-    start = int(np.searchsorted(times, _time(first)))
-    stop = int(np.searchsorted(times, _time(last + LAST_MICROSECOND), side="right"))
+    start = int(np.searchsorted(times, microseconds(first)))
+    stop = int(np.searchsorted(times, microseconds(last + LAST_MICROSECOND), side="right"))
     if stop <= start:
         raise DataError(
             f"{prices.source}: no bars from {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
@@ -140,6 +136,6 @@ def _subject(
     elif shipped and topology_file is not None:
         policy = next(iter(load_topology(topology_file).policies(universe.name).values()))
     else:
-        policy = load_policy(shipped_topology().parent / "policies" / "default.yaml")
+        policy = load_policy(shipped_policy())
     check_policies(universe, {PORTFOLIO: policy}, str(policy_file or policy.name))
     return universe, policy

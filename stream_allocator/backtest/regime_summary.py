@@ -1,20 +1,19 @@
 """What a regime record says in a few tables: switches, events, decisions."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from stream_allocator.backtest.days import day
 from stream_allocator.backtest.regime_pictures import TRIGGERS, Event
 from stream_allocator.backtest.regime_record import RegimeRecord, Switch
+from stream_allocator.backtest.text import bars_until, plain_table
 
-__all__ = ["day", "summarise_regimes", "tables"]
+__all__ = ["summarise_regimes", "tables"]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Bars after which one looks again what is held.
 LATER = 21
@@ -175,8 +174,8 @@ def tables(summary: dict[str, Any]) -> list[Table | str]:
             events.add_row(
                 e["name"],
                 e["date"],
-                _bars(e["probability_above_threshold_after"]),
-                _bars(e["switch_after"]),
+                bars_until(e["probability_above_threshold_after"]),
+                bars_until(e["switch_after"]),
                 e["switch_date"] or "–",
                 "–" if e["market_until_switch"] is None else f"{e['market_until_switch']:+.1%}",
                 _percent(e["invested_before"]),
@@ -206,15 +205,7 @@ def tables(summary: dict[str, Any]) -> list[Table | str]:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    result = Table(
-        title=title,
-        title_style="bold",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    result = plain_table(title)
     for name in columns:
         result.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
     return result
@@ -222,12 +213,3 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
-
-
-def _bars(count: int | None) -> str:
-    return "never" if count is None else str(count)
-
-
-def day(time: int) -> str:
-    """The UTC date of an event time in microseconds."""
-    return (EPOCH + timedelta(microseconds=time)).strftime("%Y-%m-%d")

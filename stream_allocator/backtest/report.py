@@ -4,7 +4,6 @@ No script, no request to anywhere: pictures are SVG inside the page, fonts are t
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ from markupsafe import Markup
 from stream_allocator import __version__
 from stream_allocator.backtest import charts
 from stream_allocator.backtest.calibration import calibration
+from stream_allocator.backtest.days import day
 from stream_allocator.backtest.inference import Interval, sharpe_difference
+from stream_allocator.backtest.metrics import returns_of
 from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.backtest.summary import ROUNDING, Summary
 from stream_allocator.events import Allocation, Evidence
@@ -75,7 +76,7 @@ def render(run: Run, portfolio: PortfolioRun, summary: Summary, origin: Origin) 
         "signed": lambda x: f"{x:+.2f}".replace("-", "−"),
         "number": lambda x: "∞" if x == float("inf") else f"{x:.2f}",
         "tiny": tiny,
-        "date": date,
+        "date": day,
         "term": term_name,
     }
     fallbacks = [d for d in portfolio.decisions if d.executable and d.rung != "robust"]
@@ -143,8 +144,8 @@ def verdict(summary: Summary) -> str:
 
 def differences(summary: Summary, year: float) -> list[tuple[str, Interval]]:
     """Sharpe ratio of the allocator minus each baseline's."""
-    own = _steps(summary.allocator.path.wealth) - summary.interest
-    others = [(b.name, _steps(b.path.wealth) - summary.interest) for b in summary.baselines]
+    own = returns_of(summary.allocator.path.wealth) - summary.interest
+    others = [(b.name, returns_of(b.path.wealth) - summary.interest) for b in summary.baselines]
     return [(name, sharpe_difference(own, other, year)) for name, other in others]
 
 
@@ -187,15 +188,6 @@ def percent(x: float, digits: int = 1) -> str:
 def tiny(x: float) -> str:
     """A number near zero; plain 0 for zero."""
     return "0" if x == 0.0 else f"{x:.0e}".replace("e-0", "e-").replace("-", "−")
-
-
-def date(time: int) -> str:
-    """The day of an event time."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(time))).strftime("%Y-%m-%d")
-
-
-def _steps(wealth: Any) -> Any:
-    return wealth[1:] / wealth[:-1] - 1.0
 
 
 def _compare(a: float, b: float, digits: int, above: str, below: str, same: str) -> str:

@@ -205,6 +205,10 @@ class Run:
     delisting: Delisting | None
     chain: str
 
+    def bars_of(self, decisions: Sequence[Allocation]) -> list[int]:
+        """The bar of each decision."""
+        return [int(bar) for bar in np.searchsorted(self.times, [d.event_time for d in decisions])]
+
     def portfolio(self, name: str) -> PortfolioRun:
         """The portfolio of that name; ``KeyError`` if there is none."""
         return {p.name: p for p in self.portfolios}[name]

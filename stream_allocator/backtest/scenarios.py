@@ -14,12 +14,13 @@ cut from the bundled history and are the same at every seed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_allocator.backtest.periods import Period
 from stream_allocator.backtest.prices import Prices, bundled
 from stream_allocator.events import Rung
 from stream_allocator.market import universe_detector
@@ -38,7 +39,6 @@ STORM = 3.0
 #: Rungs that solve something.
 SOLVED: frozenset[Rung] = frozenset({"robust", "restore"})
 
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _FIRST_DAY = np.datetime64("2001-01-01")
 
 
@@ -236,24 +236,19 @@ def detection_delay(seed: int, policy: Policy, assets: int) -> int:
 
 def crisis_2008(seed: int, policy: Policy, assets: tuple[str, ...]) -> Tape:
     """The bundled closes from July 2007 to June 2009, after the warm-up and a year."""
-    return _history("crisis-2008", policy, assets, date(2007, 7, 1), date(2009, 6, 30))
+    return _history(Period("crisis-2008", date(2007, 7, 1), date(2009, 7, 1)), policy, assets)
 
 
 def crisis_2020(seed: int, policy: Policy, assets: tuple[str, ...]) -> Tape:
     """The bundled closes of 2020, after the warm-up and a year."""
-    return _history("crisis-2020", policy, assets, date(2020, 1, 1), date(2020, 12, 31))
+    return _history(Period("crisis-2020", date(2020, 1, 1), date(2021, 1, 1)), policy, assets)
 
 
-def _history(name: str, policy: Policy, assets: tuple[str, ...], first: date, last: date) -> Tape:
+def _history(period: Period, policy: Policy, assets: tuple[str, ...]) -> Tape:
     prices = bundled().select(assets)
-    start = int(np.searchsorted(prices.times, _time(first)))
-    begin = max(0, start - policy.regime.warmup - YEAR - 1)
-    stop = int(np.searchsorted(prices.times, _time(last), side="right"))
-    return Tape(Prices(name, assets, prices.times[begin:stop], prices.closes[begin:stop]))
-
-
-def _time(day: date) -> int:
-    return (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+    bars = period.bars(prices.times)
+    kept = slice(max(0, bars.start - policy.regime.warmup - YEAR - 1), bars.stop)
+    return Tape(Prices(period.name, assets, prices.times[kept], prices.closes[kept]))
 
 
 def _scenarios() -> dict[str, Scenario]:

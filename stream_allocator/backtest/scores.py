@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from scipy.stats import binom, chi2, kstest, norm, t
 
 from stream_allocator.backtest.forecasts import Forecasts
-from stream_allocator.backtest.inference import Interval, mean_difference
+from stream_allocator.backtest.inference import BLOCK, LEVEL, RESAMPLES, Interval, mean_difference
 
 __all__ = [
     "Berkowitz",
@@ -242,7 +242,7 @@ def surprises(forecasts: Forecasts, bins: int = 10) -> tuple[Surprise, ...]:
 
 
 def compare_scores(
-    forecasts: Forecasts, *, block: float = 63, resamples: int = 1000, level: float = 0.9
+    forecasts: Forecasts, *, block: float = BLOCK, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> tuple[ScoreRow, ...]:
     """Scores of normal forecasts with the market's deviation and with those of static covariances.
 

@@ -19,9 +19,9 @@ from rich.progress import Progress
 
 from stream_allocator.backtest.baselines import Path as WealthPath
 from stream_allocator.backtest.command import USUAL, Backtest, Outcome, Terms
+from stream_allocator.backtest.days import day
 from stream_allocator.backtest.metrics import metrics
 from stream_allocator.backtest.prices import load_prices
-from stream_allocator.backtest.report import date
 from stream_allocator.backtest.summary import Row
 from stream_allocator.backtest.text import comparison_table
 from stream_allocator.errors import ConfigurationError, StreamAllocatorError
@@ -50,7 +50,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Everything but the paths."""
         rows = (*self.policies, *self.baselines)
-        return {"since": date(self.since), "portfolios": {row.name: asdict(row.metrics) for row in rows}}
+        return {"since": day(self.since), "portfolios": {row.name: asdict(row.metrics) for row in rows}}
 
 
 def compare(outcomes: Sequence[Outcome]) -> Comparison:
@@ -123,7 +123,7 @@ def run_backtests(
     outcomes = _all(list(backtests.values()), policy_files, processes, console, quiet)
     seconds = time.monotonic() - begun
     found = compare(outcomes)
-    console.print(comparison_table(found.policies, found.baselines, date(found.since)))
+    console.print(comparison_table(found.policies, found.baselines, day(found.since)))
     total = prices.bars * len(outcomes)
     console.print(f"{total:,} bars in {seconds:.1f} s", style="dim", highlight=False)
     for outcome in outcomes:

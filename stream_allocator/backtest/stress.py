@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
+from stream_allocator.backtest.command import PORTFOLIO
 from stream_allocator.backtest.run import Progress, Run
 from stream_allocator.backtest.scenarios import Scenario, Tape
 from stream_allocator.backtest.walkforward import walk_forward
 from stream_allocator.events import Allocation, Evidence
 from stream_allocator.policy import Policy
+from stream_allocator.shipped import shipped_topology
 from stream_allocator.topology import Portfolio, Universe, check_policies, load_topology
 from stream_allocator.verify import verify
 
 __all__ = ["Replay", "replay", "stress_universe"]
-
-PORTFOLIO = "core"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +38,7 @@ class Replay:
 @cache
 def stress_universe() -> Universe:
     """The shipped universe: assets and groups of the bundled history, with one portfolio."""
-    shipped = load_topology(str(files("stream_allocator") / "topologies" / "demo.yaml")).universes[0]
+    shipped = load_topology(shipped_topology()).universes[0]
     book = Portfolio(name=PORTFOLIO, policy="given")
     return shipped.model_copy(update={"portfolios": (book,)})
 

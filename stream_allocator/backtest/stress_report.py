@@ -1,9 +1,7 @@
 """``stream-allocator stress``: the stress library through a policy, as a table and as JSON."""
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +13,19 @@ from stream_allocator.backtest.bounds import Bound, judge
 from stream_allocator.backtest.metrics import drawdown
 from stream_allocator.backtest.scenarios import SCENARIOS
 from stream_allocator.backtest.stress import Replay, replay
-from stream_allocator.backtest.text import WIDTH, transition_table
-from stream_allocator.backtest.transitions import summarise_transitions, transition_rows, transitions
-from stream_allocator.demo import shipped_topology
+from stream_allocator.backtest.summary import counted
+from stream_allocator.backtest.text import transition_table, widen
+from stream_allocator.backtest.transitions import (
+    finite_fields,
+    summarise_transitions,
+    transition_rows,
+    transitions,
+)
 from stream_allocator.errors import ConfigurationError
 from stream_allocator.policy import Policy, load_policy
+from stream_allocator.shipped import shipped_policy
 
-__all__ = ["default_policy", "run_stress", "stress_tables", "structured"]
-
-
-def default_policy() -> Path:
-    """The shipped default, wherever the package is installed."""
-    return shipped_topology().parent / "policies" / "default.yaml"
+__all__ = ["run_stress", "stress_tables", "structured"]
 
 
 def run_stress(
@@ -66,11 +65,10 @@ def run_stress(
         raise ConfigurationError(
             f"--scenario {unknown[0]}: there is none; choose among {', '.join(SCENARIOS)}"
         )
-    policy = load_policy(policy_file or default_policy())
+    policy = load_policy(policy_file or shipped_policy())
     chosen = [SCENARIOS[name] for name in names] or list(SCENARIOS.values())
     console = Console(quiet=quiet)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    widen(console)
     replays = []
     with Progress(console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("scenarios", total=len(chosen))
@@ -119,23 +117,15 @@ def structured(replayed: Replay, bounds: Sequence[Bound]) -> dict[str, Any]:
         "data_digest": replayed.tape.prices.digest,
         "audit_chain": run.chain,
         "decisions": len(book.decisions),
-        "triggers": _count([d.trigger for d in book.decisions]),
-        "rungs": _count([d.rung for d in book.decisions]),
+        "triggers": counted([d.trigger for d in book.decisions]),
+        "rungs": counted([d.rung for d in book.decisions]),
         "return": float(book.nav[-1] / book.nav[0] - 1.0),
         "max_drawdown": float(drawdown(book.nav).max()),
         "transitions": summarise_transitions(found),
         "switches": transition_rows(found),
-        "bounds": [_finite(asdict(b)) | {"holds": b.holds} for b in bounds],
+        "bounds": [finite_fields(b) | {"holds": b.holds} for b in bounds],
         "passed": all(b.holds for b in bounds),
     }
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-
-
-def _count(names: Sequence[str]) -> dict[str, int]:
-    return {name: names.count(name) for name in sorted(set(names))}
 
 
 def stress_tables(report: dict[str, Any], *, full: bool = False) -> list[Table | str]:

@@ -1,5 +1,6 @@
 """A run in a table: the allocator beside static portfolios, over the same bars with the same costs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from stream_allocator.backtest.run import PortfolioRun, Run
 from stream_allocator.errors import DataError
 from stream_allocator.events import RegimeLabel
 
-__all__ = ["LABELS", "ROUNDING", "Row", "Summary", "summarise"]
+__all__ = ["LABELS", "ROUNDING", "Row", "Summary", "counted", "summarise"]
 
 Array = NDArray[np.float64]
 
@@ -171,8 +172,8 @@ def summarise(run: Run, portfolio: PortfolioRun) -> Summary:
         baselines=tuple(_row(name, path, year, interest) for name, path in paths.items()),
         decisions=len(portfolio.decisions),
         executed=int(np.count_nonzero(portfolio.traded)),
-        triggers=_count([d.trigger for d in portfolio.decisions]),
-        rungs=_count([d.rung for d in portfolio.decisions]),
+        triggers=counted([d.trigger for d in portfolio.decisions]),
+        rungs=counted([d.rung for d in portfolio.decisions]),
         switches=int(run.regimes.switched.sum()),
         time_in={label: labels.count(label) / len(labels) for label in LABELS},
         worst_trade=max(b.trade for b in portfolio.breaches),
@@ -192,5 +193,6 @@ def _row(name: str, path: Path, year: float, interest: Array) -> Row:
     return Row(name, path, metrics(path.wealth, path.traded, year, interest=interest))
 
 
-def _count(names: list[str]) -> dict[str, int]:
+def counted(names: Sequence[str]) -> dict[str, int]:
+    """How often each name is there, in the order of the names."""
     return {name: names.count(name) for name in sorted(set(names))}

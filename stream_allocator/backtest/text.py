@@ -2,18 +2,47 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
+from stream_allocator.backtest.days import day
 from stream_allocator.backtest.summary import Row, Summary
 from stream_allocator.backtest.transitions import AFTER, Transition, summarise_transitions
 
-__all__ = ["WIDTH", "comparison_table", "lacking", "table", "transition_table"]
+__all__ = [
+    "WIDTH",
+    "bars_until",
+    "comparison_table",
+    "lacking",
+    "plain_table",
+    "table",
+    "transition_table",
+    "widen",
+]
 
 #: Characters in a line where the output is not a terminal's, so that no column is cut.
 WIDTH = 140
+
+
+def widen(console: Console, width: int = WIDTH) -> None:
+    """Give a console that is no terminal at least so many characters in a line."""
+    if not console.is_terminal:
+        console.width = max(console.width, width)
+
+
+def plain_table(title: str) -> Table:
+    """A table of many narrow columns: no frame, next to no padding."""
+    return Table(
+        title=title,
+        title_style="bold",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
 
 
 def _compared(title: str, own: Sequence[Row], others: Sequence[Row]) -> Table:
@@ -82,15 +111,7 @@ def transition_table(found: Sequence[Transition], most: int | None = None) -> Ta
     """
     shown = sorted(found, key=lambda t: -t.share)[:most]
     which = "" if len(shown) == len(found) else f", the {len(shown)} that used most of their budget"
-    result = Table(
-        title=f"Regime switches{which}",
-        title_style="bold",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    result = plain_table(f"Regime switches{which}")
     for name in ("date", "label", "rung"):
         result.add_column(name, no_wrap=True)
     turnover = ("traded", "granted", "filled", "after", "budget", "used")
@@ -99,7 +120,7 @@ def transition_table(found: Sequence[Transition], most: int | None = None) -> Ta
     for t in sorted(shown, key=lambda t: t.bar):
         risk = f"{t.volatility_before * 100:.1f} → {t.volatility_after:.1%}"
         result.add_row(
-            (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t.event_time)).strftime("%Y-%m-%d"),
+            day(t.event_time),
             f"{t.before} → {t.after}",
             t.rung or "–",
             *(f"{x:.1%}" for x in (t.traded, t.granted, t.filled, t.traded_after, t.budget_after)),
@@ -107,8 +128,8 @@ def transition_table(found: Sequence[Transition], most: int | None = None) -> Ta
             f"{t.gross_before * 100:.0f} → {t.gross_after:.0%}",
             f"{t.gross_least:.0%}",
             "–" if math.isnan(t.volatility_after) else risk,
-            _bars(t.exposure_recovery),
-            _bars(t.confidence_recovery),
+            bars_until(t.exposure_recovery),
+            bars_until(t.confidence_recovery),
         )
     total = summarise_transitions(found)
     share = total["worst_transition_share_of_budget"]
@@ -121,5 +142,6 @@ def transition_table(found: Sequence[Transition], most: int | None = None) -> Ta
     return result
 
 
-def _bars(count: int | None) -> str:
+def bars_until(count: int | None) -> str:
+    """How many bars something took, or that it never came."""
     return "never" if count is None else str(count)

@@ -23,7 +23,9 @@ __all__ = [
     "BEFORE",
     "Transition",
     "exposure_paths",
+    "finite_fields",
     "gross",
+    "largest",
     "levels",
     "share_of",
     "summarise_transitions",
@@ -130,22 +132,28 @@ def transitions(run: Run, portfolio: PortfolioRun) -> tuple[Transition, ...]:
     chosen = [i for i, d in enumerate(portfolio.decisions) if d.executable]
     if not chosen:
         return ()
-    at = {int(t): bar for bar, t in enumerate(run.times)}
-    decided = {at[portfolio.decisions[i].event_time]: i for i in chosen}
+    bars = run.bars_of([portfolio.decisions[i] for i in chosen])
+    decided = dict(zip(bars, chosen, strict=True))
     switches = [int(t) for t in np.flatnonzero(run.regimes.switched) if t > min(decided)]
     ends = [*switches, len(run.times)][1:]
-    level = levels(portfolio, run.times[switches])
+    level, exposure = levels(portfolio, run.times[switches]), gross(portfolio)
     return tuple(
-        _transition(run, portfolio, decided, bar, min(end, bar + AFTER), float(held))
+        _transition(run, portfolio, exposure, decided, bar, min(end, bar + AFTER), float(held))
         for bar, end, held in zip(switches, ends, level, strict=True)
     )
 
 
 def _transition(
-    run: Run, portfolio: PortfolioRun, decided: dict[int, int], bar: int, end: int, level: float
+    run: Run,
+    portfolio: PortfolioRun,
+    exposure: Array,
+    decided: dict[int, int],
+    bar: int,
+    end: int,
+    level: float,
 ) -> Transition:
     """One switch; what follows it lies in the bars before ``end``."""
-    policy, regimes, exposure = portfolio.policy, run.regimes, gross(portfolio)
+    policy, regimes = portfolio.policy, run.regimes
     made = [portfolio.decisions[decided[t]] for t in range(bar, end) if t in decided]
     own = portfolio.decisions[decided[bar]] if bar in decided else None
     measured = portfolio.breaches[decided[bar]] if bar in decided else None
@@ -171,7 +179,9 @@ def _transition(
         traded_after=spent,
         filled_after=float(fills.sum()),
         budget_after=budget,
-        share=_most([share_of(spent, budget), *(share_of(turnover_of(d), d.turnover.granted) for d in made)]),
+        share=largest(
+            [share_of(spent, budget), *(share_of(turnover_of(d), d.turnover.granted) for d in made)]
+        ),
         gross_before=float(exposure[bar - 1]),
         gross_at=float(exposure[bar]),
         gross_after=float(exposure[min(bar + 1, len(exposure) - 1)]),
@@ -244,12 +254,12 @@ def levels(portfolio: PortfolioRun, times: NDArray[np.int64]) -> Array:
 
 def worst_share(found: Sequence[Transition]) -> float:
     """The largest share of a budget that a switch used; 0 without any."""
-    return _most([t.share for t in found])
+    return largest([t.share for t in found])
 
 
-def _most(shares: Sequence[float]) -> float:
-    """The largest; NaN where one is."""
-    return float(np.max(shares)) if len(shares) else 0.0
+def largest(values: Sequence[float] | Array) -> float:
+    """The largest; NaN where one is, 0 of none."""
+    return float(np.max(values)) if len(values) else 0.0
 
 
 def exposure_paths(
@@ -291,7 +301,12 @@ def summarise_transitions(found: Sequence[Transition]) -> dict[str, Any]:
 
 def transition_rows(found: Sequence[Transition]) -> list[dict[str, Any]]:
     """One JSON-able row a switch, for the report: the fields of :class:`Transition`, None if not finite."""
-    return [{k: _finite(v) if isinstance(v, float) else v for k, v in asdict(t).items()} for t in found]
+    return [finite_fields(t) for t in found]
+
+
+def finite_fields(row: Any) -> dict[str, Any]:
+    """The fields of a dataclass, JSON-able: None for a number that is not finite."""
+    return {k: _finite(v) if isinstance(v, float) else v for k, v in asdict(row).items()}
 
 
 def _finite(x: float) -> float | None:

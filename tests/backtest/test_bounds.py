@@ -14,10 +14,10 @@ from stream_allocator.backtest.account import PaperAccount
 from stream_allocator.backtest.bounds import Bound, judge
 from stream_allocator.backtest.scenarios import SCENARIOS, Scenario, Tape
 from stream_allocator.backtest.stress import Replay, replay
-from stream_allocator.backtest.stress_report import default_policy
 from stream_allocator.policy import load_policy
+from stream_allocator.shipped import shipped_policy
 
-POLICY = load_policy(default_policy())
+POLICY = load_policy(shipped_policy())
 
 
 @pytest.fixture(scope="module")

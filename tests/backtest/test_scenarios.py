@@ -9,10 +9,10 @@ import worlds
 from stream_allocator.backtest.prices import bundled
 from stream_allocator.backtest.scenarios import HALF_YEAR, SCENARIOS, YEAR, detection_delay
 from stream_allocator.backtest.stress import stress_universe
-from stream_allocator.backtest.stress_report import default_policy
 from stream_allocator.policy import load_policy
+from stream_allocator.shipped import shipped_policy
 
-POLICY = load_policy(default_policy())
+POLICY = load_policy(shipped_policy())
 ASSETS = stress_universe().assets
 LEAD = POLICY.regime.warmup + YEAR
 HISTORY = ("crisis-2008", "crisis-2020")

@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 from stream_allocator.backtest import stress_report
 from stream_allocator.backtest.bounds import Bound
-from stream_allocator.backtest.stress_report import default_policy, run_stress, stress_tables
+from stream_allocator.backtest.stress_report import run_stress, stress_tables
 from stream_allocator.cli import app
 from stream_allocator.errors import ConfigurationError
+from stream_allocator.shipped import shipped_policy
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def report(tmp_path_factory):
 def test_the_report_names_what_repeats_it(report):
     assert report["passed"] is True
     assert report["command"] == "stream-allocator stress --scenario flash-crash --seed 3"
-    assert run_stress(default_policy(), ["flash-crash"], 3, quiet=True)["scenarios"] == report["scenarios"]
+    assert run_stress(shipped_policy(), ["flash-crash"], 3, quiet=True)["scenarios"] == report["scenarios"]
 
 
 def test_the_report_has_each_bound_with_its_reason(report):

@@ -18,17 +18,8 @@ BARS = ROUNDS * SHARE
 PROMPT = {"session_timeout_seconds": 1.5, "transaction_timeout_seconds": 1.5, "snapshot_bars": 100}
 
 
-def times_taken(worker):
-    """How often it took the partition over: restored, or as it had kept it where nobody had gone on."""
-    return worker.text().count("restored partition") + worker.text().count("kept partition")
-
-
-def until_taken(worker, times):
-    deadline = time.monotonic() + 60
-    while times_taken(worker) < times:
-        assert worker.process.poll() is None, worker.text()
-        assert time.monotonic() < deadline, worker.text()
-        time.sleep(0.05)
+#: A partition was taken over: restored, or as the worker had kept it where nobody had gone on.
+TAKEN = ("restored partition", "kept partition")
 
 
 def owner_of(workers):
@@ -70,19 +61,19 @@ def test_a_worker_that_slept_through_a_rebalance_is_fenced(kafka, tmp_path, prot
         for turn in range(ROUNDS):
             owner = owner_of(workers)
             other = workers[1 - workers.index(owner)]
-            taken = times_taken(other)
+            taken = other.times(*TAKEN)
             # all at once: the owner falls asleep in the middle of a long batch, before its transaction
             feeder.send(ticks[turn * SHARE : (turn + 1) * SHARE])
             regimes.until(turn * SHARE + 1, owner)
             time.sleep(dice.random() * 0.2)
             owner.pause()
-            until_taken(other, taken + 1)
+            other.until(*TAKEN, count=taken + 1)
             if turn == ROUNDS - 1:  # the other one comes and goes: the group is empty when the sleeper wakes
                 regimes.until(BARS, other)
                 assert other.stop() == 0
-                taken = times_taken(owner)
+                taken = owner.times(*TAKEN)
                 owner.resume()
-                until_taken(owner, taken + 1)
+                owner.until(*TAKEN, count=taken + 1)
             else:
                 time.sleep(dice.random() * 0.2)
                 owner.resume()

@@ -93,7 +93,7 @@ def test_a_worker_that_joins_two_hundred_universes_moves_only_its_share(kafka, t
         regimes.until(2 * UNIVERSES, first, timeout=120)
         assert first.text().count("restored partition") == PARTITIONS
         with WorkerProcess(path, None) as second:
-            second.until("restored partition", PARTITIONS // 2)
+            second.until("restored partition", count=PARTITIONS // 2)
             feed(feeder, range(2, 4))
             regimes.until(4 * UNIVERSES, second, timeout=120)
             told = first.text()
